@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read a rosbag2 of surrounding cameras: any folder, .mcap or .db3, without a ROS installation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader, AnyReaderError
+
+from ..rig import TransformTree, transform_from
+from .messages import TYPESTORE
+from .recording import GROUND_TRUTH_SUFFIX
+from .sample import DataError
+
+_IMAGE_TOPIC = re.compile(r'^/(?P<camera>.+)/image_raw(?P<compressed>/compressed)?$')
+_IMAGE_TYPES = {False: 'sensor_msgs/msg/Image', True: 'sensor_msgs/msg/CompressedImage'}
+
+
+@dataclass(frozen=True)
+class BagCamera:
+    """The topics of one camera in a recording; `ground_truth_topic` is None where it has none."""
+
+    name: str
+    image_topic: str
+    compressed: bool
+    info_topic: str
+    ground_truth_topic: str | None
+
+
+class SurroundBag:
+    """A recording that holds `/<cam>/image_raw` or `/<cam>/image_raw/compressed` and `/<cam>/camera_info`.
+
+    Use as a context manager. Raises DataError naming the file for one that cannot be read or that lacks topics.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise DataError(f'{self.path}: no such file or folder; expected a rosbag2 (a folder, .mcap or .db3)')
+        try:
+            self._reader = AnyReader([_bag_path(self.path)], default_typestore=TYPESTORE)
+            self._reader.open()
+        except (AnyReaderError, OSError, ValueError, KeyError) as error:
+            raise DataError(f'{self.path}: cannot be read as a rosbag2: {error}') from error
+        try:
+            self.cameras = find_cameras({c.topic: c.msgtype for c in self._reader.connections}, self.path)
+        except DataError:
+            self._reader.close()
+            raise
+
+    def __enter__(self) -> SurroundBag:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Message type of every topic."""
+        return {connection.topic: connection.msgtype for connection in self._reader.connections}
+
+    @property
+    def duration_s(self) -> float:
+        """From the first message to the last, seconds."""
+        return float(self._reader.end_time - self._reader.start_time) / 1e9
+
+    def raw_messages(self, topics: Sequence[str]) -> Iterator[tuple[str, str, int, bytes]]:
+        """(topic, type, time in ns, CDR bytes) of the messages of `topics`, in the order recorded."""
+        wanted = [c for c in self._reader.connections if c.topic in set(topics)]
+        if wanted:
+            for connection, time_ns, data in self._reader.messages(connections=wanted):
+                yield connection.topic, connection.msgtype, time_ns, bytes(data)
+
+    def messages(self, topics: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
+        """(topic, time in ns, message) of `topics`, in the order recorded."""
+        for topic, msgtype, time_ns, data in self.raw_messages(topics):
+            yield topic, time_ns, self._reader.deserialize(data, msgtype)
+
+    def transforms(self) -> TransformTree:
+        """Everything that /tf_static and /tf say, kept for the whole length of the recording."""
+        tree = TransformTree(cache_time_s=self.duration_s + 1.0)
+        for topic, _, msg in self.messages(('/tf_static', '/tf')):
+            for stamped in msg.transforms:
+                t, q = stamped.transform.translation, stamped.transform.rotation
+                tree.set_transform(
+                    stamped.header.frame_id.lstrip('/'),
+                    stamped.child_frame_id.lstrip('/'),
+                    transform_from([t.x, t.y, t.z], [q.x, q.y, q.z, q.w]),
+                    int(stamped.header.stamp.sec) * 10**9 + int(stamped.header.stamp.nanosec),
+                    static=topic == '/tf_static',
+                )
+        return tree
+
+    def camera_infos(self) -> dict[str, Any]:
+        """The first CameraInfo of every camera, by name; DataError naming a camera whose topic is empty."""
+        by_topic = {camera.info_topic: camera.name for camera in self.cameras}
+        infos: dict[str, Any] = {}
+        for topic, _, msg in self.messages(tuple(by_topic)):
+            infos.setdefault(by_topic[topic], msg)
+            if len(infos) == len(by_topic):
+                return infos
+        absent = sorted(set(by_topic.values()) - set(infos))
+        raise DataError(f'{self.path}: no CameraInfo message of {", ".join(absent)}')
+
+    def stamp(self, data: bytes) -> int:
+        """The header stamp, ns, of a serialised message whose first member is a std_msgs/Header."""
+        # CDR: four bytes of encapsulation (the second tells the byte order), then sec (int32) and nanosec (uint32).
+        sec, nanosec = np.frombuffer(data, '<i4' if data[1] & 1 else '>i4', 2, 4)
+        return int(sec) * 10**9 + int(np.uint32(nanosec))
+
+
+def find_cameras(topics: dict[str, str], path: Path) -> tuple[BagCamera, ...]:
+    """The cameras that a recording's topics describe, by name; raw images are preferred to compressed ones.
+
+    Raises DataError when there are none, one lacks its CameraInfo, or they do not all send the same kind.
+    """
+    found: dict[str, dict[bool, str]] = {}
+    for topic, msgtype in topics.items():
+        match = _IMAGE_TOPIC.match(topic)
+        if match and msgtype == _IMAGE_TYPES[match['compressed'] is not None]:
+            found.setdefault(match['camera'], {})[match['compressed'] is not None] = topic
+    if not found:
+        raise DataError(
+            f'{path}: no image topics; expected /<cam>/image_raw or /<cam>/image_raw/compressed, '
+            f'got {", ".join(sorted(topics)) or "no topics"}'
+        )
+    lacking = [f'/{name}/camera_info' for name in sorted(found) if f'/{name}/camera_info' not in topics]
+    if lacking:
+        raise DataError(f'{path}: topics {", ".join(lacking)} are missing; expected one CameraInfo topic per camera')
+    compressed = not all(False in kinds for kinds in found.values())
+    if compressed and not all(True in kinds for kinds in found.values()):
+        raise DataError(f'{path}: some cameras are raw and some compressed; expected all of one kind')
+    return tuple(
+        BagCamera(
+            name,
+            found[name][compressed],
+            compressed,
+            f'/{name}/camera_info',
+            f'/{name}/{GROUND_TRUTH_SUFFIX}' if f'/{name}/{GROUND_TRUTH_SUFFIX}' in topics else None,
+        )
+        for name in sorted(found)
+    )
+
+
+def is_rosbag(path: Path) -> bool:
+    """Whether `path` looks like a rosbag2: a .mcap or .db3 file, or a folder with metadata or one such file."""
+    if path.is_dir():
+        return (path / 'metadata.yaml').is_file() or len([*path.glob('*.mcap'), *path.glob('*.db3')]) == 1
+    return path.suffix in ('.mcap', '.db3')
+
+
+def _bag_path(path: Path) -> Path:
+    """A folder without metadata.yaml (a recorder that was killed) is read through its only data file."""
+    if path.is_dir() and not (path / 'metadata.yaml').is_file():
+        files = [*path.glob('*.mcap'), *path.glob('*.db3')]
+        if len(files) != 1:
+            raise ValueError(f'no metadata.yaml and {len(files)} data files; expected one .mcap or .db3')
+        return files[0]
+    return path

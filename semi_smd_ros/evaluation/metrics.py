@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metric depth against sparse ground truth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MIN_DEPTH_M, MAX_DEPTH_M = 0.1, 200.0
+PROTOCOL = (
+    f'metric, no median scaling, no crop, no flip averaging, {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} m, no ego mask; prediction '
+    'sampled bilinearly at the ground-truth points and clipped to the range, +inf (sky) counts as the farthest; points '
+    'with unknown depth are left out and reported as coverage; per image, then mean per camera, then mean over cameras'
+)
+
+
+@dataclass(frozen=True)
+class DepthScores:
+    """One image's scores; `points` were compared, `coverage` is their share of all ground-truth points."""
+
+    abs_rel: float
+    d1: float
+    points: int
+    coverage: float
+
+
+def score_depth(depth_hw: np.ndarray, uv_n2: np.ndarray, truth_n: np.ndarray) -> DepthScores | None:
+    """AbsRel (mean of |d - g| / g) and d<1.25 (share with max(d/g, g/d) < 1.25) of one depth image.
+
+    `depth_hw` float metres (NaN unknown, +inf too far to tell); `uv_n2` the ground truth's pixels in that image;
+    `truth_n` its metres. None when no point can be compared.
+    """
+    in_range = (truth_n >= MIN_DEPTH_M) & (truth_n <= MAX_DEPTH_M)
+    uv, truth = uv_n2[in_range].astype(np.float32), truth_n[in_range].astype(np.float64)
+    if not len(truth):
+        return None
+    finite = np.where(np.isposinf(depth_hw), np.float32(MAX_DEPTH_M), depth_hw).astype(np.float32)
+    # NaN spreads through the interpolation, so a point next to unknown depth is unknown too.
+    sampled = _sample(finite, uv).astype(np.float64)
+    known = np.isfinite(sampled)
+    if not known.any():
+        return None
+    d, g = sampled[known].clip(MIN_DEPTH_M, MAX_DEPTH_M), truth[known]
+    return DepthScores(
+        abs_rel=float(np.mean(np.abs(d - g) / g)),
+        d1=float(np.mean(np.maximum(d / g, g / d) < 1.25)),
+        points=int(known.sum()),
+        coverage=float(known.mean()),
+    )
+
+
+def _sample(image_hw: np.ndarray, uv_n2: np.ndarray) -> np.ndarray:
+    # cv2.remap takes at most 32767 rows, so the points are laid out in columns of that many.
+    rows = 16384
+    padded = np.zeros((-(-len(uv_n2) // rows) * rows, 2), np.float32)
+    padded[: len(uv_n2)] = uv_n2
+    map_u, map_v = (padded[:, i].reshape(rows, -1, order='F').copy() for i in (0, 1))
+    sampled = cv2.remap(image_hw, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return sampled.ravel(order='F')[: len(uv_n2)]
+
+
+def summarise(scores: Iterable[tuple[str, DepthScores | None]]) -> dict[str, float] | None:
+    """Mean per camera, then over cameras, of (camera, scores); None when there is nothing to average."""
+    by_camera: dict[str, list[DepthScores]] = defaultdict(list)
+    for camera, score in scores:
+        if score is not None:
+            by_camera[camera].append(score)
+    if not by_camera:
+        return None
+    return {
+        key: float(np.mean([np.mean([getattr(s, key) for s in group]) for group in by_camera.values()]))
+        for key in ('abs_rel', 'd1', 'coverage')
+    }

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine on ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnxruntime as ort
+
+from ...rig import Rig
+from .contract import (
+    INPUTS,
+    METADATA_KEY,
+    OUTPUTS,
+    EngineInputs,
+    EngineOutputs,
+    EngineSpec,
+    ModelError,
+    check_rig,
+    check_tensors,
+    read_metadata,
+)
+
+
+class OnnxRuntimeEngine:
+    """Runs a model file on the CPU. Raises ModelError for a file that is missing, broken or of another kind.
+
+    `threads` is the number of threads inside one operator; None lets ONNX Runtime take every core.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self.path = Path(path)
+        self._session = _open(self.path, threads)
+        self.spec = _read_spec(self._session, self.path)
+        self._types = {tensor.name: _dtype(tensor.type, self.path) for tensor in self._session.get_inputs()}
+        self._memory: np.ndarray | None = None
+
+    def run(self, inputs: EngineInputs, use_memory: bool) -> EngineOutputs:
+        """One set; see the contract. `use_memory` without a set before it raises ModelError."""
+        cameras = len(inputs.images)
+        if use_memory and (self._memory is None or len(self._memory) != cameras):
+            raise ModelError('there is no memory of a set before this one; call run with use_memory=False')
+        memory = self._memory if use_memory else None
+        if memory is None:
+            memory = np.zeros((cameras, *self.spec.memory_chw), self._types['memory'])
+        feed = {
+            'images': inputs.images,
+            'intrinsics': inputs.intrinsics,
+            'base_T_cam': inputs.base_T_cam,
+            'camera_valid': inputs.camera_valid,
+            'memory': memory,
+            'memory_valid': np.array([use_memory]),
+        }
+        # A failed run leaves no memory: what it would have continued is unknown.
+        self._memory = None
+        typed = {name: np.ascontiguousarray(array, self._types[name]) for name, array in feed.items()}
+        results = cast('list[np.ndarray]', self._session.run(list(OUTPUTS), typed))
+        depth, confidence, semantics, memory_out, ego_motion = results
+        self._memory = memory_out
+        return EngineOutputs(
+            depth.astype(np.float32, copy=False),
+            confidence.astype(np.float32, copy=False),
+            semantics,
+            ego_motion.astype(np.float64),
+        )
+
+    def check_rig(self, rig: Rig) -> None:
+        """Raise ModelError when the model cannot run this rig."""
+        check_rig(self.spec, rig)
+
+    def warm_up(self, cameras: int) -> None:
+        """Run once on black images of `cameras` level cameras; leaves no memory."""
+        intrinsics = np.diag([self.spec.width, self.spec.width, 1.0])
+        intrinsics[:2, 2] = self.spec.width / 2, self.spec.height / 2
+        forward = np.eye(4)
+        forward[:3] = [[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5]]
+        black = EngineInputs(
+            np.zeros((cameras, 3, self.spec.height, self.spec.width), np.float32),
+            np.tile(intrinsics, (cameras, 1, 1)),
+            np.tile(forward, (cameras, 1, 1)),
+            np.ones(cameras),
+        )
+        self.run(black, use_memory=False)
+        self.reset_memory()
+
+    def reset_memory(self) -> None:
+        """Forget the features of the set before."""
+        self._memory = None
+
+    def close(self) -> None:
+        """Free the memory; the session goes with the object."""
+        self._memory = None
+
+
+def _open(path: Path, threads: int | None) -> ort.InferenceSession:
+    if not path.is_file():
+        raise ModelError(f'{path}: no such model file; expected an ONNX file, for example models/semi_smd_small.onnx')
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    # Spinning threads would take the cores that the node's callbacks and the drivers need between sets.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    try:
+        return ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    except Exception as error:
+        raise ModelError(
+            f'{path} ({path.stat().st_size} bytes) is not an ONNX file that ONNX Runtime {ort.__version__} can load: '
+            f'{error}: copy or export the model again'
+        ) from error
+
+
+def _read_spec(session: ort.InferenceSession, path: Path) -> EngineSpec:
+    where = str(path)
+    inputs = {tensor.name: list(tensor.shape) for tensor in session.get_inputs()}
+    outputs = {tensor.name: list(tensor.shape) for tensor in session.get_outputs()}
+    sizes = check_tensors(inputs, INPUTS, where)
+    check_tensors(outputs, OUTPUTS, where)
+    unknown = sorted(set(inputs) - set(INPUTS))
+    if unknown:
+        raise ModelError(f'{where}: inputs {", ".join(unknown)} are not in the contract ({", ".join(INPUTS)})')
+    data = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), where)
+    symbolic = [axis for axis in ('H', 'W', 'C', 'h', 'w') if axis not in sizes]
+    if symbolic:
+        raise ModelError(f'{where}: axes {", ".join(symbolic)} are symbolic; expected only N to be')
+    if (data['height'], data['width']) != (sizes['H'], sizes['W']):
+        raise ModelError(
+            f'{where}: metadata says {data["width"]}x{data["height"]}, the tensors {sizes["W"]}x{sizes["H"]}: '
+            'export the model again'
+        )
+    return EngineSpec(
+        name=str(data['name']),
+        version=str(data['version']),
+        height=sizes['H'],
+        width=sizes['W'],
+        memory_chw=(sizes['C'], sizes['h'], sizes['w']),
+        cameras=sizes.get('N'),
+        max_cameras=int(data['max_cameras']),
+        depth_min=float(data['depth_min']),
+        depth_max=float(data['depth_max']),
+        classes=tuple(data['classes']),
+        trained_on=str(data['trained_on']),
+        backend=f'ONNX Runtime {ort.__version__} CPU',
+        precision='fp32',
+    )
+
+
+def _dtype(ort_type: str, path: Path) -> np.dtype:
+    names = {'tensor(float)': 'float32', 'tensor(float16)': 'float16', 'tensor(bool)': 'bool', 'tensor(int64)': 'int64'}
+    if ort_type not in names:
+        raise ModelError(f'{path}: an input is of type {ort_type}; expected one of {", ".join(names)}')
+    return np.dtype(names[ort_type])

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images to network input: rectify and resize in one map, then RGB 0..1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..rig import RectifyMap, Rig, RigCamera
+from .engine import EngineInputs
+from .frame import SurroundFrame
+from .images import InputError, to_network_size
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedRig:
+    """What follows from a rig alone: its maps, the rectified rig, and where a depth can be known at all.
+
+    `known_nhw` (bool) is False where a rectified pixel looks past the source image or at the ego vehicle.
+    """
+
+    source: Rig
+    fingerprint: str
+    maps: tuple[RectifyMap, ...]
+    rectified: Rig
+    known_nhw: np.ndarray
+
+
+def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
+    """Compute the fixed maps of every camera for a network of `width` x `height`."""
+    maps = tuple(RectifyMap(camera.model, width, height) for camera in rig.cameras)
+    rectified = Rig(
+        tuple(
+            RigCamera(camera.name, camera.frame_id, remap.model, camera.base_T_cam)
+            for camera, remap in zip(rig.cameras, maps, strict=True)
+        ),
+        rig.base_frame,
+    )
+    known = np.stack([remap.valid_hw for remap in maps])
+    for i, (camera, remap) in enumerate(zip(rig.cameras, maps, strict=True)):
+        if camera.ego_mask is not None:
+            # Any share of the vehicle in a pixel makes its depth a mixture of two things.
+            known[i] &= remap(camera.ego_mask.astype(np.uint8) * 255) == 0
+    return PreparedRig(rig, rig.fingerprint(), maps, rectified, known)
+
+
+def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
+    """Rectified RGB images (N,H,W,3) uint8 of a frame; black where a camera has none.
+
+    Raises InputError (naming the camera) for an image whose size differs from the calibration's.
+    """
+    first = prepared.maps[0].model
+    images = np.zeros((len(prepared.maps), first.height, first.width, 3), np.uint8)
+    for i, (camera, image, remap) in enumerate(zip(frame.rig.cameras, frame.images, prepared.maps, strict=True)):
+        if image is None:
+            continue
+        if image.size != remap.source_size:
+            raise InputError(
+                'size',
+                f'camera {camera.name}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
+                f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
+            )
+        images[i] = to_network_size(image, remap)
+    return images
+
+
+def engine_inputs(frame: SurroundFrame, prepared: PreparedRig, images_nhw3: np.ndarray) -> EngineInputs:
+    """The engine's named inputs for rectified images."""
+    images = np.empty((len(images_nhw3), 3, *images_nhw3.shape[1:3]), np.float32)
+    np.multiply(images_nhw3.transpose(0, 3, 1, 2), np.float32(1 / 255), out=images)
+    return EngineInputs(
+        images,
+        prepared.rectified.intrinsics_n33.astype(np.float32),
+        prepared.rectified.base_T_cam_n44.astype(np.float32),
+        np.asarray(frame.camera_valid, np.float32),
+    )
