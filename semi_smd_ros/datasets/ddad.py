@@ -145,9 +145,11 @@ def parse_stamp(text: str, where: Path) -> int:
     """Nanoseconds since 1970 of an ISO time in UTC such as 2019-06-27T14:30:24.993650Z."""
     try:
         time = datetime.datetime.fromisoformat(text.replace('Z', '+00:00'))
-        return (time - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(
-            microseconds=1
-        ) * 1000
+        return (
+            (time - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc))
+            // datetime.timedelta(microseconds=1)
+            * 1000
+        )
     except (ValueError, TypeError) as error:
         raise DataError(f'{where}: time is {text!r}; expected ISO 8601 in UTC') from error
 

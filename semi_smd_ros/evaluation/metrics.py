@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 MIN_DEPTH_M, MAX_DEPTH_M = 0.1, 200.0
 PROTOCOL = (
-    f'metric, no median scaling, no crop, no flip averaging, {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} m, no ego mask; prediction '
-    'sampled bilinearly at the ground-truth points and clipped to the range, +inf (sky) counts as the farthest; points '
-    'with unknown depth are left out and reported as coverage; per image, then mean per camera, then mean over cameras'
+    f'metric, no median scaling, no crop, no flip averaging, {MIN_DEPTH_M:g}..{MAX_DEPTH_M:g} m, no ego mask; '
+    'prediction sampled bilinearly at the ground-truth points and clipped to the range, +inf (sky) counts as the '
+    'farthest; points with unknown depth are left out and reported as coverage; per image, then mean per camera, '
+    'then mean over cameras'
 )
 
 
@@ -54,13 +54,15 @@ def score_depth(depth_hw: np.ndarray, uv_n2: np.ndarray, truth_n: np.ndarray) ->
 
 
 def _sample(image_hw: np.ndarray, uv_n2: np.ndarray) -> np.ndarray:
-    # cv2.remap takes at most 32767 rows, so the points are laid out in columns of that many.
-    rows = 16384
-    padded = np.zeros((-(-len(uv_n2) // rows) * rows, 2), np.float32)
-    padded[: len(uv_n2)] = uv_n2
-    map_u, map_v = (padded[:, i].reshape(rows, -1, order='F').copy() for i in (0, 1))
-    sampled = cv2.remap(image_hw, map_u, map_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return sampled.ravel(order='F')[: len(uv_n2)]
+    """Bilinear samples, the border repeated. cv2.remap would round positions to 1/32 pixel."""
+    height, width = image_hw.shape
+    u, v = uv_n2[:, 0].clip(0, width - 1), uv_n2[:, 1].clip(0, height - 1)
+    u0, v0 = np.minimum(u.astype(int), max(width - 2, 0)), np.minimum(v.astype(int), max(height - 2, 0))
+    u1, v1 = np.minimum(u0 + 1, width - 1), np.minimum(v0 + 1, height - 1)
+    fu, fv = u - u0, v - v0
+    top = image_hw[v0, u0] * (1 - fu) + image_hw[v0, u1] * fu
+    bottom = image_hw[v1, u0] * (1 - fu) + image_hw[v1, u1] * fu
+    return top * (1 - fv) + bottom * fv
 
 
 def summarise(scores: Iterable[tuple[str, DepthScores | None]]) -> dict[str, float] | None:

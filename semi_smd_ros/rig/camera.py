@@ -103,7 +103,10 @@ class CameraModel:
     def resized(self, width: int, height: int) -> CameraModel:
         """The same camera for an image resized to `width` x `height`; pixel centres stay at integers."""
         return CameraModel(
-            width, height, scale_intrinsics(self.K, width / self.width, height / self.height), self.D,
+            width,
+            height,
+            scale_intrinsics(self.K, width / self.width, height / self.height),
+            self.D,
             self.distortion_model,
             None if self.P is None else scale_intrinsics(self.P, width / self.width, height / self.height),
         )
@@ -122,8 +125,10 @@ class CameraModel:
         with np.errstate(invalid='ignore'):
             valid = (
                 front
-                & (uv[:, 0] >= -0.5) & (uv[:, 0] < self.width - 0.5)
-                & (uv[:, 1] >= -0.5) & (uv[:, 1] < self.height - 0.5)
+                & (uv[:, 0] >= -0.5)
+                & (uv[:, 0] < self.width - 0.5)
+                & (uv[:, 1] >= -0.5)
+                & (uv[:, 1] < self.height - 0.5)
             )
         if self.is_distorted and valid.any():
             back = self.unproject(uv[valid])

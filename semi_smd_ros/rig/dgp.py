@@ -19,9 +19,7 @@ def dgp_pose(pose: Mapping[str, Any]) -> np.ndarray:
     """(4,4) transform of a DGP pose ({rotation: {qw,qx,qy,qz}, translation: {x,y,z}}); RigError if malformed."""
     try:
         q, t = pose['rotation'], pose['translation']
-        return transform_from(
-            [float(t[k]) for k in ('x', 'y', 'z')], [float(q[k]) for k in ('qx', 'qy', 'qz', 'qw')]
-        )
+        return transform_from([float(t[k]) for k in ('x', 'y', 'z')], [float(q[k]) for k in ('qx', 'qy', 'qz', 'qw')])
     except (KeyError, TypeError, ValueError) as error:
         raise RigError(f'pose is {pose!r:.200}; expected rotation qw,qx,qy,qz and translation x,y,z') from error
 

@@ -59,9 +59,7 @@ class RectifyMap:
         return cv2.remap(image, self._map1, self._map2, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _source_pixels(
-    camera: CameraModel, target_K: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _source_pixels(camera: CameraModel, target_K: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     size = (width, height)
     if camera.distortion_model == 'equidistant':
         D = camera.D if camera.D.size else np.zeros(4)

@@ -159,9 +159,9 @@ class TransformTree:
         with self._lock:
             target_path, source_path = self._path(target), self._path(source)
             known = self.frames()
-            for frame in (target, source):
-                if frame not in known and target != source:
-                    raise FrameMissing(f'frame {frame!r} is unknown; known are {sorted(known)}')
+            unknown = [frame for frame in (target, source) if frame not in known and target != source]
+            if unknown:
+                raise FrameMissing(f'frame {" and ".join(map(repr, unknown))} unknown; known are {sorted(known)}')
             common = next((frame for frame in source_path if frame in target_path), None)
             if common is None:
                 raise FrameMissing(

@@ -44,9 +44,7 @@ class SurroundSynchronizer:
     keeps frames apart for certain), `queue_size` (groups that may be pending).
     """
 
-    def __init__(
-        self, streams: Sequence[str], slop_s: float = 0.05, queue_size: int = 10, jump_s: float = 1.0
-    ) -> None:
+    def __init__(self, streams: Sequence[str], slop_s: float = 0.05, queue_size: int = 10, jump_s: float = 1.0) -> None:
         if not streams or len(set(streams)) != len(streams):
             raise ValueError(f'streams are {list(streams)}; expected at least one name, each once')
         if slop_s < 0 or queue_size < 1 or jump_s <= 0:

@@ -125,9 +125,7 @@ def check_tensors(got: dict[str, list[Any]], expected: dict[str, tuple[str | int
 def read_metadata(text: str | None, where: str) -> dict[str, Any]:
     """Parse the metadata entry and check the contract's version; raises ModelError saying what is amiss."""
     if text is None:
-        raise ModelError(
-            f'{where}: no metadata entry {METADATA_KEY!r}; expected a model exported by `semi-smd export`'
-        )
+        raise ModelError(f'{where}: no metadata entry {METADATA_KEY!r}; expected a model exported by `semi-smd export`')
     try:
         data = json.loads(text)
     except ValueError as error:

@@ -75,7 +75,7 @@ class OnnxRuntimeEngine:
         intrinsics = np.diag([self.spec.width, self.spec.width, 1.0])
         intrinsics[:2, 2] = self.spec.width / 2, self.spec.height / 2
         forward = np.eye(4)
-        forward[:3] = [[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5]]
+        forward[:3] = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5]])
         black = EngineInputs(
             np.zeros((cameras, 3, self.spec.height, self.spec.width), np.float32),
             np.tile(intrinsics, (cameras, 1, 1)),

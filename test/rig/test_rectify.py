@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rectify and resize in one map: against an ideal picture, and against OpenCV's own functions."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from rigs import LENSES, camera
+
+from semi_smd_ros.rig import CameraModel, RectifyMap, rays
+
+
+def picture_of(directions_n3: np.ndarray) -> np.ndarray:
+    """A smooth scene at infinity: brightness as a function of viewing direction alone."""
+    x, y, z = (directions_n3 / np.linalg.norm(directions_n3, axis=-1, keepdims=True)).T
+    return (127 + 60 * np.sin(9 * x) + 60 * np.cos(8 * y) * z).T
+
+
+@pytest.mark.parametrize('lens', LENSES)
+@pytest.mark.parametrize('shrink', [1, 2, 3.3])
+def test_the_result_is_what_an_ideal_pinhole_would_see(lens: str, shrink: float) -> None:
+    source = camera(480, 288, lens)
+    u, v = np.meshgrid(np.arange(480), np.arange(288))
+    seen = picture_of(source.unproject(np.stack([u, v], -1).reshape(-1, 2))).reshape(288, 480)
+    width, height = round(480 / shrink), round(288 / shrink)
+    remap = RectifyMap(source, width, height)
+    ideal = picture_of(rays(remap.model.K, width, height).reshape(-1, 3)).reshape(height, width)
+    got = remap(seen.astype(np.float32))
+    inner = np.zeros_like(remap.valid_hw)
+    inner[3:-3, 3:-3] = remap.valid_hw[3:-3, 3:-3]
+    assert inner.mean() > 0.5
+    assert np.abs(got - ideal)[inner].max() < 1.5
+    assert np.abs(got - ideal)[inner].mean() < 0.15
+
+
+@pytest.mark.parametrize('lens', ['plumb_bob', 'rational_polynomial'])
+def test_same_size_equals_opencv_undistort(lens: str) -> None:
+    source = camera(lens=lens)
+    image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8), (0, 0), 2)
+    expected = cv2.undistort(image, source.K, source.D, None, source.K)
+    remap = RectifyMap(source, 160, 96)
+    inner = cv2.erode(remap.valid_hw.astype(np.uint8), np.ones((5, 5))) > 0
+    assert np.abs(remap(image).astype(int) - expected)[inner].max() <= 2
+
+
+def test_same_size_equals_opencv_fisheye_undistort() -> None:
+    source = camera(lens='equidistant')
+    image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 255, (96, 160, 3), np.uint8), (0, 0), 2)
+    expected = cv2.fisheye.undistortImage(image, source.K, source.D, Knew=source.K)
+    remap = RectifyMap(source, 160, 96)
+    inner = cv2.erode(remap.valid_hw.astype(np.uint8), np.ones((5, 5))) > 0
+    assert np.abs(remap(image).astype(int) - expected)[inner].max() <= 2
+
+
+def test_without_distortion_and_resizing_nothing_changes() -> None:
+    image = np.random.default_rng(2).integers(0, 255, (96, 160, 3), np.uint8)
+    remap = RectifyMap(camera(), 160, 96)
+    assert remap.valid_hw.all()
+    np.testing.assert_array_equal(remap(image), image)
+
+
+@pytest.mark.parametrize('size', [(1936, 1216), (1600, 900), (333, 201)])
+def test_shrinking_does_not_shift(size: tuple[int, int]) -> None:
+    """A linear ramp stays the same ramp: its value tells the source pixel that a target pixel looks at."""
+    width, height = size
+    source = camera(width, height)
+    ramp = np.tile(np.arange(width, dtype=np.float32), (height, 1))
+    small = RectifyMap(source, 320, 192)(ramp)
+    expected = (np.arange(320) + 0.5) * width / 320 - 0.5
+    # cv2.remap places samples to 1/32 of a (reduced) pixel.
+    assert np.abs(small[96, 4:-4] - expected[4:-4]).max() <= max(width / 320, 1) / 32 + 0.02
+
+
+def test_what_lies_outside_of_the_source_image_is_marked() -> None:
+    P = camera().K.copy()
+    P[0, 0] = P[1, 1] = 30.0  # a rectified image that asks for more than the lens sees
+    lens = LENSES['plumb_bob']
+    remap = RectifyMap(CameraModel(160, 96, camera().K, lens, 'plumb_bob', P), 160, 96)
+    assert not remap.valid_hw[0, 0]
+    assert remap.valid_hw[48, 80]
+    np.testing.assert_allclose(remap.model.K, P)
+
+
+def test_an_image_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match='image is 100x50; the calibration is for 160x96'):
+        RectifyMap(camera(), 80, 48)(np.zeros((50, 100, 3), np.uint8))
