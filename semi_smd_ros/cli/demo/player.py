@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
@@ -37,6 +37,10 @@ _TYPES = {
 }
 
 
+class PlaybackError(RuntimeError):
+    """The recording cannot be played to its end; the message says why."""
+
+
 class Player(Node):
     """Publishes a recording's camera and tf topics; watches the node's answers to know how far it has come."""
 
@@ -53,6 +57,7 @@ class Player(Node):
         }
         self._answered: set[int] = set()
         self._settled_by_diagnostics = 0
+        self._node_problem = ''
         self.sent: list[dict[str, Any]] = []
         reliable = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
         for camera in bag.cameras:
@@ -77,6 +82,8 @@ class Player(Node):
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
+            if status.name == f'{NODE_NAME}: node' and status.level == DiagnosticStatus.ERROR:
+                self._node_problem = status.message
             if status.name == f'{NODE_NAME}: sets':
                 values = {pair.key: pair.value for pair in status.values}
                 self._settled_by_diagnostics = int(values['out']) + int(values['dropped'])
@@ -87,11 +94,16 @@ class Player(Node):
         return max(len(self._answered), self._settled_by_diagnostics)
 
     def wait_until_ready(self) -> None:
-        """Wait until the node is active and every topic has its readers. Raises TimeoutError saying what lacks."""
+        """Wait until the node is active and every topic has its readers.
+
+        Raises PlaybackError when the node cannot start, or saying what lacks after a time.
+        """
         deadline = time.monotonic() + READY_TIMEOUT_S
         while lacking := self._lacking():
+            if self._node_problem:
+                raise PlaybackError(f'the node cannot start: {self._node_problem}')
             if time.monotonic() > deadline:
-                raise TimeoutError(f'not ready after {READY_TIMEOUT_S:.0f} s: {lacking}')
+                raise PlaybackError(f'not ready after {READY_TIMEOUT_S:.0f} s: {lacking}')
             rclpy.spin_once(self, timeout_sec=0.05)
         self._spin(SETTLE_S)
 
@@ -134,7 +146,7 @@ class Player(Node):
         return slowed_s
 
     def _wait_for(self, settled: int) -> None:
-        """Wait until the node has settled so many sets. Raises TimeoutError when it settles nothing for long."""
+        """Wait until the node has settled so many sets. Raises PlaybackError when it settles nothing for long."""
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         seen = self.settled
         while self.settled < settled:
@@ -143,7 +155,7 @@ class Player(Node):
                 seen, deadline = self.settled, time.monotonic() + ANSWER_TIMEOUT_S
                 say('progress', sent=len(self.sent), settled=seen, total=self.total)
             if time.monotonic() > deadline:
-                raise TimeoutError(
+                raise PlaybackError(
                     f'the node has settled {self.settled} of {len(self.sent)} sets sent and then nothing for '
                     f'{ANSWER_TIMEOUT_S:.0f} s'
                 )
@@ -170,7 +182,7 @@ def main() -> int:
             slowed = player.play()
             say('done', sets=player.sent, recorded_s=bag.duration_s, played_s=time.monotonic() - began, slowed_s=slowed)
             return 0
-        except TimeoutError as error:
+        except PlaybackError as error:
             say('failed', message=str(error))
             return 1
         finally:

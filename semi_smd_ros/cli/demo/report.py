@@ -49,7 +49,6 @@ class Report:
         self._scores: list[tuple[str, DepthScores | None]] = []
         self._ground_scores: list[tuple[str, DepthScores | None]] = []
         self._end_to_end_ms: list[float] = []
-        self._stages: dict[str, dict[str, float]] = {}
         self.sets_out = 0
         self.pictures: list[Path] = []
 
@@ -114,9 +113,6 @@ class Report:
         upcoming = 0
         with AnyReader([self._output_bag], default_typestore=TYPESTORE) as reader:
             for connection, time_ns, data in reader.messages():
-                if connection.topic == '/diagnostics':
-                    self._read_diagnostics(reader.deserialize(data, connection.msgtype))
-                    continue
                 match = re.fullmatch(r'/(.+)/depth/(image|camera_info)', connection.topic)
                 if match is None and connection.topic != POINTS_TOPIC:
                     continue
@@ -135,16 +131,17 @@ class Report:
         for number in sorted(pending):
             yield pending[number]
 
-    def _read_diagnostics(self, msg: Any) -> None:
-        for status in msg.status:
-            if status.name == f'{NODE_NAME}: engine':
-                for pair in status.values:
-                    match = _STAGE.match(pair.key)
-                    if match:
-                        self._stages.setdefault(match['stage'], {})[match['percentile']] = float(pair.value)
-
     def _latency(self) -> dict[str, dict[str, float]]:
-        latency = dict(self._stages)
+        """Percentiles per stage as the node last told them, and from the last image's departure to the cloud."""
+        latency: dict[str, dict[str, float]] = {}
+        with AnyReader([self._output_bag], default_typestore=TYPESTORE) as reader:
+            wanted = [c for c in reader.connections if c.topic == '/diagnostics']
+            for connection, _, data in reader.messages(connections=wanted) if wanted else ():
+                for status in reader.deserialize(data, connection.msgtype).status:
+                    for pair in status.values if status.name == f'{NODE_NAME}: engine' else ():
+                        match = _STAGE.match(pair.key)
+                        if match:
+                            latency.setdefault(match['stage'], {})[match['percentile']] = float(pair.value)
         if self._end_to_end_ms:
             p50, p95 = np.percentile(self._end_to_end_ms, [50, 95])
             latency['end_to_end'] = {'p50': round(float(p50), 2), 'p95': round(float(p95), 2)}
