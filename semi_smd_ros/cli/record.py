@@ -23,8 +23,12 @@ def record_source(source: str, out: Path, sets: int, rate_hz: float, width: int,
         return write_recording(track(scene, 'recording', total=len(scene)), out)
     if kind == 'synthetic' and where.isdecimal():
         # Rendering needs torch, which playing and converting recordings do not.
+        import torch
+
         from ..datasets.synthetic_source import synthetic_samples
 
+        # Its many small operations cost more to share among threads than to do.
+        torch.set_num_threads(1)
         samples = synthetic_samples(int(where), sets, rate_hz, width, height)
         return write_recording(track(samples, 'rendering', total=sets), out)
     raise DataError(f'source is {source!r}; expected ddad:PATH or synthetic:SEED with a whole number')
