@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from tiny_model import write_tiny_model
 
 REAL_SCENE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'ddad_scene_02'

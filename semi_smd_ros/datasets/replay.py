@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -63,11 +64,11 @@ def frames(bag: SurroundBag, rig: Rig, slop_s: float) -> Iterator[SurroundFrame]
             yield SurroundFrame(rig, tuple(decode(*item) for item in complete.items), complete.stamp_ns)
 
 
-def decode(camera: BagCamera, msg: object) -> CameraImage:
+def decode(camera: BagCamera, msg: Any) -> CameraImage:
     """Pixels of an Image or CompressedImage as the rosbags library reads it. Raises InputError."""
     stamp = stamp_of(msg)
     if camera.compressed:
-        return decode_compressed(msg.data, msg.format, stamp)  # type: ignore[attr-defined]
+        return decode_compressed(msg.data, msg.format, stamp)
     return decode_raw(
         msg.data,
         msg.height,
@@ -75,5 +76,5 @@ def decode(camera: BagCamera, msg: object) -> CameraImage:
         msg.step,
         msg.encoding,
         stamp,
-        bool(msg.is_bigendian),  # type: ignore[attr-defined]
+        bool(msg.is_bigendian),
     )

@@ -137,7 +137,8 @@ class Report:
         with AnyReader([self._output_bag], default_typestore=TYPESTORE) as reader:
             wanted = [c for c in reader.connections if c.topic == '/diagnostics']
             for connection, _, data in reader.messages(connections=wanted) if wanted else ():
-                for status in reader.deserialize(data, connection.msgtype).status:
+                msg: Any = reader.deserialize(data, connection.msgtype)
+                for status in msg.status:
                     for pair in status.values if status.name == f'{NODE_NAME}: engine' else ():
                         match = _STAGE.match(pair.key)
                         if match:

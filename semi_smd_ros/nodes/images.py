@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From image messages to pixels, checked before use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..rig import CameraModel
+from ..runtime import CameraImage, InputError, check_layout, decode_compressed, decode_raw
+from .ros import cv_bridge
+
+# What CvBridge views without a copy and without an opinion of its own; the rest is viewed by the runtime.
+BRIDGED_ENCODINGS = frozenset(
+    {'mono8', 'rgb8', 'bgr8', 'rgba8', 'bgra8', '8UC1', '8UC3', '8UC4'}
+    | {'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8'}
+)  # fmt: skip
+_BYTES = {'rgb8': 3, 'bgr8': 3, '8UC3': 3, 'rgba8': 4, 'bgra8': 4, '8UC4': 4}
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedImage:
+    """One camera's message on its way into a set; `problem` says why it cannot be used, if it cannot."""
+
+    header: Any
+    stamp_ns: int
+    message: Any
+    is_compressed: bool
+    problem: InputError | None = None
+
+
+def stamp_ns_of(header: Any) -> int:
+    """A header's stamp in nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def receive_raw(message: Any) -> ReceivedImage:
+    """Take a sensor_msgs/Image after checking encoding, step and length; copies nothing."""
+    header, stamp_ns = message.header, stamp_ns_of(message.header)
+    try:
+        check_layout(len(message.data), message.height, message.width, message.step, message.encoding)
+    except InputError as error:
+        # The bytes are of no use any more, and a set may hold on to this for a while.
+        return ReceivedImage(header, stamp_ns, None, False, error)
+    return ReceivedImage(header, stamp_ns, message, False)
+
+
+def receive_compressed(message: Any) -> ReceivedImage:
+    """Take a sensor_msgs/CompressedImage; it is decoded only when its set is used."""
+    return ReceivedImage(message.header, stamp_ns_of(message.header), message, True)
+
+
+class ImageDecoder:
+    """Pixels of received images. Raises InputError for whatever cannot be used."""
+
+    def __init__(self) -> None:
+        self._bridge = cv_bridge.CvBridge()
+
+    def __call__(self, image: ReceivedImage, model: CameraModel) -> CameraImage:
+        """Decode `image` and check its size against the calibration `model`."""
+        if image.problem is not None:
+            raise image.problem
+        message = image.message
+        if image.is_compressed:
+            decoded = decode_compressed(message.data, message.format, image.stamp_ns)
+        elif message.encoding in BRIDGED_ENCODINGS and message.step % _BYTES.get(message.encoding, 1) == 0:
+            decoded = CameraImage(self._view(message), message.encoding, image.stamp_ns)
+        else:
+            decoded = decode_raw(
+                message.data, message.height, message.width, message.step, message.encoding, image.stamp_ns,
+                bool(message.is_bigendian),
+            )  # fmt: skip
+        if decoded.size != (model.width, model.height):
+            raise InputError(
+                'size',
+                f'image is {decoded.size[0]}x{decoded.size[1]}; its CameraInfo says {model.width}x{model.height}: '
+                'publish the calibration of this resolution',
+            )
+        return decoded
+
+    def _view(self, message: Any) -> Any:
+        try:
+            return self._bridge.imgmsg_to_cv2(message, desired_encoding='passthrough')
+        except (cv_bridge.CvBridgeError, TypeError, ValueError) as error:
+            raise InputError('cv_bridge', f'cv_bridge refuses it: {error}') from error

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters, resources, odometry, and messages: the node's parts one by one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from ros_harness import raw_image
+from std_msgs.msg import Header
+
+from semi_smd_ros.nodes import parameters, resources
+from semi_smd_ros.nodes.images import ImageDecoder, receive_raw
+from semi_smd_ros.nodes.odometry import OdometryIntegrator
+from semi_smd_ros.nodes.outputs import depth_message
+from semi_smd_ros.nodes.throttle import ThrottledLogger
+from semi_smd_ros.rig import CameraModel, RigError
+
+ROOT = Path(__file__).parents[2]
+DEFAULTS = {parameter.name: parameter.default for parameter in parameters.PARAMETERS}
+
+
+def change(name: str, value: object) -> list[SimpleNamespace]:
+    return [SimpleNamespace(name=name, value=value)]
+
+
+def test_the_shipped_parameter_file_holds_every_parameter_at_its_default() -> None:
+    tree = yaml.safe_load((ROOT / 'config' / 'surround_depth.yaml').read_text())['/**']['ros__parameters']
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat.update({f'{key}.{name}': v for name, v in value.items()} if isinstance(value, dict) else {key: value})
+    assert flat == {**DEFAULTS, 'rig': 'nuscenes'}
+
+
+@pytest.mark.parametrize('parameter', parameters.PARAMETERS, ids=lambda parameter: parameter.name)
+def test_every_parameter_is_described_and_its_default_accepted(parameter: parameters.Parameter) -> None:
+    descriptor = parameter.descriptor()
+    assert descriptor.description
+    assert parameters.refusal(change(parameter.name, parameter.default), {}, is_configured=False) == ''
+    is_number = isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool)
+    assert bool(descriptor.integer_range or descriptor.floating_point_range) == is_number
+
+
+def test_changes_are_checked_together() -> None:
+    both = change('cloud.min_range', 100.0) + change('cloud.max_range', 200.0)
+    assert parameters.refusal(both, DEFAULTS, is_configured=True) == ''
+    assert 'min < max' in parameters.refusal(both[:1], DEFAULTS, is_configured=True)
+    assert 'raw, compressed' in parameters.refusal(change('image_transport', 'theora'), DEFAULTS, is_configured=False)
+    assert 'finite' in parameters.refusal(change('temporal.max_gap', math.inf), DEFAULTS, is_configured=True)
+    assert 'configured' in parameters.refusal(change('model', 'x.onnx'), DEFAULTS, is_configured=True)
+    assert parameters.refusal(change('model', 'x.onnx'), DEFAULTS, is_configured=False) == ''
+    assert parameters.refusal(change('use_sim_time', True), DEFAULTS, is_configured=True) == ''
+
+
+@pytest.mark.parametrize('rig', ['nuscenes', 'ddad'])
+def test_shipped_rigs_have_six_cameras(rig: str) -> None:
+    cameras, base_frame = parameters.rig_config({**DEFAULTS, 'rig': rig})
+    assert len(cameras) == 6
+    assert base_frame == 'base_link'
+    assert all(camera.image_topic == f'{camera.name}/image_raw' for camera in cameras)
+
+
+def test_cameras_choose_from_a_rig_or_stand_alone() -> None:
+    some, _ = parameters.rig_config({**DEFAULTS, 'rig': 'nuscenes', 'cameras': ['CAM_BACK', 'CAM_FRONT']})
+    assert [camera.name for camera in some] == ['CAM_BACK', 'CAM_FRONT']
+    alone, base = parameters.rig_config({**DEFAULTS, 'cameras': ['a'], 'base_frame': 'rear_axle'})
+    assert (alone[0].camera_info_topic, base) == ('a/camera_info', 'rear_axle')
+    with pytest.raises(RigError, match='a are not in'):
+        parameters.rig_config({**DEFAULTS, 'rig': 'nuscenes', 'cameras': ['a']})
+    with pytest.raises(RigError, match='every name once'):
+        parameters.rig_config({**DEFAULTS, 'cameras': ['a', 'a']})
+    with pytest.raises(RigError, match='neither rig nor cameras'):
+        parameters.rig_config(DEFAULTS)
+
+
+def test_model_paths(tmp_path: Path) -> None:
+    assert resources.model_path('') == ROOT / 'models' / resources.DEFAULT_MODEL
+    assert resources.model_path(str(tmp_path / 'm.onnx')) == tmp_path / 'm.onnx'
+    assert resources.model_path('~/m.onnx') == Path.home() / 'm.onnx'
+
+
+def test_dead_reckoning_integrates_and_grows_less_certain() -> None:
+    integrator = OdometryIntegrator()
+    start = integrator.update(0, None)
+    assert np.array_equal(start.odom_T_base, np.eye(4))
+    quarter = np.eye(4)
+    quarter[:2, :2] = [[0, -1], [1, 0]]
+    quarter[0, 3] = 2.0
+    for k in range(1, 5):
+        motion = integrator.update(k * 500_000_000, quarter)
+    np.testing.assert_allclose(motion.odom_T_base, np.eye(4), atol=1e-9)  # once around a square
+    np.testing.assert_allclose(motion.twist_6, [4, 0, 0, 0, 0, math.pi], atol=1e-9)
+    assert (np.diag(motion.pose_covariance_66) > np.diag(start.pose_covariance_66)).all()
+
+
+def test_a_wiped_memory_keeps_the_pose_and_grows_the_covariance() -> None:
+    integrator = OdometryIntegrator()
+    integrator.update(0, None)
+    step = np.eye(4)
+    step[0, 3] = 1.0
+    before = integrator.update(100_000_000, step)
+    after = integrator.update(3_100_000_000, None)
+    np.testing.assert_array_equal(after.odom_T_base, before.odom_T_base)
+    assert after.pose_covariance_66[0, 0] > before.pose_covariance_66[0, 0] + 1000
+    assert not after.twist_6.any()
+    assert after.twist_covariance_66[0, 0] >= 400
+
+
+def test_depth_messages_keep_nan_and_infinity() -> None:
+    depth = np.array([[1.5, np.nan], [np.inf, 80.0]], np.float32)
+    message = depth_message(depth, Header(frame_id='cam'))
+    assert (message.encoding, message.step, message.height, message.width) == ('32FC1', 8, 2, 2)
+    np.testing.assert_array_equal(np.frombuffer(message.data, np.float32).reshape(2, 2), depth)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'channels'), [('bgr8', 3), ('mono8', 1), ('rgba8', 4), ('uyvy', 2), ('yuv422', 2)]
+)
+def test_pixels_are_decoded_without_a_copy(encoding: str, channels: int) -> None:
+    message = raw_image(np.arange(4 * 6 * channels, dtype=np.uint8).reshape(4, 6, channels), encoding)
+    model = CameraModel(6, 4, np.diag([5.0, 5.0, 1.0]), np.zeros(0))
+    decoded = ImageDecoder()(receive_raw(message), model)
+    assert decoded.size == (6, 4)
+    message.data[0] = 77
+    assert decoded.pixels.reshape(-1)[0] == 77
+
+
+def test_throttling_is_by_key() -> None:
+    said: list[str] = []
+    log = ThrottledLogger(SimpleNamespace(warning=said.append, error=said.append), period_s=60)
+    for _ in range(3):
+        log.warning(('left', 'step'), 'left')
+        log.warning(('right', 'step'), 'right')
+    assert said == ['left', 'right']
