@@ -25,8 +25,12 @@ MAX_SLOP_S = 0.25
 
 
 def bag_rig(bag: SurroundBag, base_frame: str = 'base_link') -> Rig:
-    """The rig that a recording's CameraInfo and tf describe; RigError or TransformError says what is missing."""
-    return rig_from_camera_infos(bag.camera_infos(), bag.transforms(), base_frame)
+    """The rig that a recording's CameraInfo and tf describe, its cameras in the order of `bag.cameras`.
+
+    Raises RigError or TransformError saying what is missing.
+    """
+    names = [camera.name for camera in bag.cameras]
+    return rig_from_camera_infos(bag.camera_infos(), bag.transforms(), base_frame, names=names)
 
 
 def suggested_slop(bag: SurroundBag) -> float:

@@ -16,7 +16,7 @@ from semi_smd_ros.datasets.recording import BagWriter, write_recording
 from semi_smd_ros.datasets.replay import bag_rig, frames, suggested_slop, synchronized_stamps
 from semi_smd_ros.datasets.rosbag import SurroundBag, find_cameras, is_rosbag
 from semi_smd_ros.datasets.sample import DataError, EncodedImage, SurroundSample
-from semi_smd_ros.rig import FrameMissing
+from semi_smd_ros.rig import FrameMissing, Rig
 
 START = 1_767_268_800 * 10**9
 PERIOD = 10**8
@@ -60,6 +60,25 @@ def test_a_recording_reads_back_the_same(tmp_path: Path) -> None:
             assert sample.depth_points is not None
             assert (stamp_of(msg), msg.header.frame_id) == (sample.stamps_ns[1], 'cam_1_optical')
             np.testing.assert_array_equal(read_xyz(msg), sample.depth_points[1])
+
+
+def test_rig_and_frames_agree_on_the_order_of_the_cameras(tmp_path: Path) -> None:
+    """A driver's order is no alphabet: the picture of a camera must meet the calibration of that camera."""
+    (sample,) = samples(1, 3)
+    backwards = Rig(sample.rig.cameras[::-1])
+    images = tuple(
+        EncodedImage(cv2.imencode('.png', np.full((96, 160, 3), 10 * int(c.name[-1]), np.uint8))[1].tobytes(), 'png')
+        for c in backwards.cameras
+    )
+    write_recording([SurroundSample(backwards, images, sample.stamps_ns)], tmp_path / 'drive')
+    with SurroundBag(tmp_path / 'drive') as bag:
+        rig = bag_rig(bag)
+        (frame,) = frames(bag, rig, 0.05)
+    by_name = {camera.name: camera.base_T_cam for camera in backwards.cameras}
+    for camera, image in zip(rig.cameras, frame.images, strict=True):
+        np.testing.assert_allclose(camera.base_T_cam, by_name[camera.name], atol=1e-12)
+        assert image is not None
+        assert image.pixels[0, 0, 0] == 10 * int(camera.name[-1])
 
 
 def test_the_stamp_is_read_from_the_bytes(tmp_path: Path) -> None:
