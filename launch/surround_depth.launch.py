@@ -9,6 +9,8 @@ works; parameters live in config/surround_depth.yaml.
     ros2 launch semi_smd_ros surround_depth.launch.py rig:=my_rig.yaml static_tf:=true
 """
 
+import os
+
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
@@ -28,6 +30,10 @@ ARGUMENTS = {
     'image_transport': ('', 'raw or compressed; default: what params_file says'),
     'namespace': ('', 'namespace of the node and of its camera topics'),
 }
+# Humble's Fast DDS knows the variable by its older name only, and newer ones complain about that name.
+PROFILES = (
+    'FASTRTPS_DEFAULT_PROFILES_FILE' if os.environ.get('ROS_DISTRO') == 'humble' else 'FASTDDS_DEFAULT_PROFILES_FILE'
+)
 # Time for the model to load before the first image of a bag.
 BAG_DELAY_S = '3.0'
 
@@ -95,13 +101,10 @@ def generate_launch_description():
                 'FASTDDS_BUILTIN_TRANSPORTS',
                 EnvironmentVariable('FASTDDS_BUILTIN_TRANSPORTS', default_value='LARGE_DATA'),
             ),
-            # config/fastdds.xml says why; Humble reads it under its older name.
-            *[
-                SetEnvironmentVariable(
-                    name, EnvironmentVariable(name, default_value=str(share_path('config', 'fastdds.xml')))
-                )
-                for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-            ],
+            # config/fastdds.xml says why.
+            SetEnvironmentVariable(
+                PROFILES, EnvironmentVariable(PROFILES, default_value=str(share_path('config', 'fastdds.xml')))
+            ),
             *[
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()

@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError as missing:
+    # A vehicle runs the node without it; the command line is an extra.
+    raise SystemExit("semi-smd needs typer: python3 -m pip install 'typer' 'rich' 'rosbags'") from missing
 
 app = typer.Typer(
     help='Metric depth from surrounding cameras.', no_args_is_help=True, add_completion=False, rich_markup_mode=None

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dense outputs: log depth, its expected error, sky, semantics.
+
+Log depth = offset + weight x log depth of the flat ground, the weight 1 where a pixel lies on the ground (so that the
+prior's full-resolution ramp comes through) and 0 on upright things. These maps are predicted at stride 4 and brought to
+full resolution by convex upsampling (Teed and Deng, "RAFT", 2020): every full-resolution pixel is a learned convex
+mixture of its 3x3 coarse neighbours, which keeps edges.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from semi_smd_ros.network.config import NetworkConfig
+
+STRIDE = 4
+MIXTURE_LIMIT = 8.0  # of the mixture logits: nine times exp(8) still fits FP16
+LOG_ERROR_RANGE = (-5.0, 1.5)  # of the predicted mean |log depth error|: 0.7 % .. a factor of 88
+
+
+def convex_upsample(coarse_mchw: Tensor, mixture_mkhw: Tensor) -> Tensor:
+    """(M,C,h,w) and mixture logits (M, 9*STRIDE*STRIDE, h, w) to (M,C,STRIDE*h,STRIDE*w).
+
+    The softmax over the nine taps is written out: engines run it along an inner axis far slower than these sums.
+    """
+    height, width = coarse_mchw.shape[-2:]
+    weights = mixture_mkhw.clamp(-MIXTURE_LIMIT, MIXTURE_LIMIT).exp()[:, None].chunk(9, dim=2)
+    padded = functional.pad(coarse_mchw, (1, 1, 1, 1), mode='replicate')[:, :, None]
+    taps = [padded[..., row : row + height, column : column + width] for row in range(3) for column in range(3)]
+    mixed = sum((w * tap for w, tap in zip(weights[1:], taps[1:])), start=weights[0] * taps[0])
+    total = sum(weights[1:], start=weights[0])
+    return functional.pixel_shuffle((mixed / total).flatten(1, 2), STRIDE)
+
+
+class DenseHeads(nn.Module):
+    """Decoder features (M,C,h,w) to dense predictions (M,H,W) and semantic logits at stride 4.
+
+    Returns (ground weight 0..1, log-depth offset, sky logit, log error) at full size, then (M,19,h,w).
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width = config.decoder_widths[1]
+        self.dense = nn.Conv2d(width, 4, 3, padding=1)
+        self.mixture = nn.Conv2d(width, 9 * STRIDE * STRIDE, 1)
+        self.semantics = nn.Conv2d(width, len(config.classes), 1)
+
+    def forward(self, feature_mchw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        full = convex_upsample(self.dense(feature_mchw).float(), self.mixture(feature_mchw).float())
+        ground_logit, offset, sky_logit, log_error = full.unbind(1)
+        semantic_logit = self.semantics(feature_mchw).float()
+        return torch.sigmoid(ground_logit), offset, sky_logit, log_error.clamp(*LOG_ERROR_RANGE), semantic_logit

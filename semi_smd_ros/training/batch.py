@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples to tensors, with augmentation: mirroring, colour, missing cameras, calibration noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semi_smd_ros.training.samples import Sample
+
+MIRROR_LEFT = np.diag([1.0, -1.0, 1.0, 1.0])  # of base
+MIRROR_RIGHT = np.diag([-1.0, 1.0, 1.0, 1.0])  # of a camera
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Strengths; `None` in place of the whole object means plain samples."""
+
+    mirror: float = 0.5
+    colour: float = 0.2
+    noise: float = 0.02
+    missing_camera: float = 0.15
+    """Probability that a set has missing cameras (one or two of them)."""
+    rotation_noise_deg: float = 0.3
+    common_tilt_deg: float = 0.5
+    translation_noise_m: float = 0.01
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of T frames and N cameras."""
+
+    images_tbn3hw: Tensor
+    intrinsics_bn33: Tensor
+    base_T_cam_bn44: Tensor
+    camera_valid_tbn: Tensor
+    depth_tbnhw: Tensor
+    """Metres; +inf sky, NaN unknown."""
+    semantics_tbnhw: Tensor
+    """int64 at stride 4, 255 ignored."""
+    prev_T_now_tb44: Tensor
+
+
+def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, generator: np.random.Generator) -> Batch:
+    """Stack samples of equal shapes, each augmented on its own."""
+    if augmentation is not None:
+        samples = [mirrored(s) if generator.random() < augmentation.mirror else s for s in samples]
+        samples = [with_calibration_noise(s, augmentation, generator) for s in samples]
+
+    def stack(arrays: list[np.ndarray], kind: torch.dtype) -> Tensor:
+        return torch.from_numpy(np.stack(arrays, axis=1)).to(kind)
+
+    images = stack([s.images_tnhw3 for s in samples], torch.float32).movedim(-1, 3) / 255
+    valid = torch.ones(images.shape[:3])
+    if augmentation is not None:
+        images = colour_jitter(images, augmentation, generator)
+        drop_cameras(valid, augmentation.missing_camera, generator)
+    return Batch(
+        images_tbn3hw=images,
+        intrinsics_bn33=torch.from_numpy(np.stack([s.intrinsics_n33 for s in samples])).float(),
+        base_T_cam_bn44=torch.from_numpy(np.stack([s.base_T_cam_n44 for s in samples])).float(),
+        camera_valid_tbn=valid,
+        depth_tbnhw=stack([s.depth_tnhw for s in samples], torch.float32),
+        semantics_tbnhw=stack([s.semantics_tnhw for s in samples], torch.int64),
+        prev_T_now_tb44=stack([s.prev_T_now_t44 for s in samples], torch.float32),
+    )
+
+
+def mirrored(sample: Sample) -> Sample:
+    """The mirror image of the world, left for right: images flipped, rig and motion conjugated."""
+    width = sample.images_tnhw3.shape[3]
+    intrinsics = sample.intrinsics_n33.copy()
+    intrinsics[:, 0, 2] = width - 1 - intrinsics[:, 0, 2]
+    return Sample(
+        images_tnhw3=sample.images_tnhw3[:, :, :, ::-1],
+        depth_tnhw=sample.depth_tnhw[..., ::-1],
+        semantics_tnhw=sample.semantics_tnhw[..., ::-1],
+        intrinsics_n33=intrinsics,
+        base_T_cam_n44=MIRROR_LEFT @ sample.base_T_cam_n44 @ MIRROR_RIGHT,
+        prev_T_now_t44=MIRROR_LEFT @ sample.prev_T_now_t44 @ MIRROR_LEFT,
+    )
+
+
+def with_calibration_noise(sample: Sample, strength: Augmentation, generator: np.random.Generator) -> Sample:
+    """The network is told slightly wrong extrinsics: a common tilt of the vehicle and errors of every camera."""
+    noisy = sample.base_T_cam_n44.copy()
+    tilt = np.radians(generator.normal(0, strength.common_tilt_deg, 3)) * (1, 1, 0)
+    for pose in noisy:
+        own = np.radians(generator.normal(0, strength.rotation_noise_deg, 3))
+        pose[:3, :3] = small_rotation(tilt) @ pose[:3, :3] @ small_rotation(own)
+        pose[:3, 3] = small_rotation(tilt) @ pose[:3, 3] + generator.normal(0, strength.translation_noise_m, 3)
+    return replace(sample, base_T_cam_n44=noisy)
+
+
+def small_rotation(vector: np.ndarray) -> np.ndarray:
+    """Rotation matrix of a rotation vector (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    x, y, z = vector / max(angle, 1e-12)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+
+
+def colour_jitter(images_tbn3hw: Tensor, strength: Augmentation, generator: np.random.Generator) -> Tensor:
+    """Gain, gamma, saturation and colour cast per set, a smaller gain per camera, pixel noise per image."""
+    batch, cameras = images_tbn3hw.shape[1:3]
+
+    def factors(*shape: int) -> Tensor:
+        spread = np.exp(generator.normal(0, strength.colour, shape))
+        return torch.from_numpy(spread).float().clamp(0.4, 2.5)
+
+    gain, gamma, saturation = (factors(1, batch, 1, 1, 1, 1) for _ in range(3))
+    cast = factors(1, batch, 1, 3, 1, 1) ** 0.3
+    camera_gain = factors(1, batch, cameras, 1, 1, 1) ** 0.4
+    grey = images_tbn3hw.mean(3, keepdim=True)
+    coloured = (grey + (images_tbn3hw - grey) * saturation).clamp(1e-4, 1) ** gamma
+    noise = torch.from_numpy(generator.standard_normal(images_tbn3hw.shape, dtype=np.float32))
+    return (coloured * gain * cast * camera_gain + strength.noise * generator.random() * noise).clamp(0, 1)
+
+
+def drop_cameras(valid_tbn: Tensor, probability: float, generator: np.random.Generator) -> None:
+    """In some sets, set one or two cameras of one instant (in place) to missing."""
+    times, batch, cameras = valid_tbn.shape
+    for index in range(batch):
+        if cameras > 2 and generator.random() < probability:
+            missing = generator.choice(cameras, size=int(generator.integers(1, 3)), replace=False)
+            valid_tbn[generator.integers(times), index, missing] = 0

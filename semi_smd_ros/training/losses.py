@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Supervised losses. Pixels of the ego vehicle (NaN), of missing cameras and, for depth, of the sky stay out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from semi_smd_ros.network.config import IGNORE_CLASS
+from semi_smd_ros.network.model import NetworkOutput
+from semi_smd_ros.training.samples import SEMANTIC_STRIDE
+
+THINGS = (5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18)  # pole, light, sign, people and vehicles
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the terms, and the range of depths in metres that are supervised."""
+
+    depth: float = 1.0
+    thing: float = 3.0
+    """How much more a pixel of a thing (car, person, pole, ...) weighs in the depth term: few pixels, but what a
+    vehicle must not drive into; without it near things come out transparent."""
+    gradient: float = 0.5
+    confidence: float = 0.1
+    sky: float = 0.3
+    false_sky: float = 4.0
+    """How much worse it is to call a thing sky (a wall at 5 m vanishes) than to miss sky."""
+    semantics: float = 0.15
+    translation: float = 0.5
+    rotation: float = 10.0
+    depth_range: tuple[float, float] = (0.5, 200.0)
+
+
+def weighted_mean(value: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of `value`; 0 where all weights are 0."""
+    return (value * weight).sum() / weight.sum().clamp(min=1)
+
+
+def masked_mean(value: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `value` where `mask`; 0 where the mask is empty."""
+    return weighted_mean(value, mask.to(value.dtype))
+
+
+def thing_weight(labels_bnhw: Tensor, weight: float) -> Tensor:
+    """`weight` where the label (stride 4) is a thing, else 1, at full resolution: (B,N,4h,4w)."""
+    is_thing = torch.isin(labels_bnhw, torch.tensor(THINGS, device=labels_bnhw.device))
+    full = is_thing.repeat_interleave(SEMANTIC_STRIDE, -1).repeat_interleave(SEMANTIC_STRIDE, -2)
+    return 1 + (weight - 1) * full.to(torch.float32)
+
+
+def gradient_loss(error_bnhw: Tensor, known_bnhw: Tensor, scales: int = 3) -> Tensor:
+    """Mean |difference| of the log-depth error between pixels 1, 2, 4, ... apart (Eigen and Fergus, 2015)."""
+    total = error_bnhw.new_zeros(())
+    for scale in range(scales):
+        step = 2**scale
+        right = error_bnhw[..., :, step:] - error_bnhw[..., :, :-step]
+        down = error_bnhw[..., step:, :] - error_bnhw[..., :-step, :]
+        total = total + masked_mean(right.abs(), known_bnhw[..., :, step:] & known_bnhw[..., :, :-step])
+        total = total + masked_mean(down.abs(), known_bnhw[..., step:, :] & known_bnhw[..., :-step, :])
+    return total / (2 * scales)
+
+
+def frame_losses(
+    output: NetworkOutput,
+    depth_bnhw: Tensor,
+    semantics_bnhw: Tensor,
+    prev_T_now_b44: Tensor | None,
+    camera_valid_bn: Tensor,
+    weights: LossWeights,
+) -> dict[str, Tensor]:
+    """Weighted terms of one instant. `prev_T_now_b44` is None where there is no memory to tell motion from."""
+    seen_bn11 = (camera_valid_bn > 0.5)[..., None, None]
+    nearest, farthest = weights.depth_range
+    known = (depth_bnhw > nearest) & (depth_bnhw < farthest) & seen_bn11
+    target = torch.where(known, depth_bnhw, torch.ones_like(depth_bnhw)).log()
+    error = output.log_depth_bnhw - target
+
+    # The error's scale learns from a detached error: a Laplace likelihood for confidence, plain L1 for depth.
+    laplace = error.detach().abs() * torch.exp(-output.log_error_bnhw) + output.log_error_bnhw
+    is_sky = torch.isposinf(depth_bnhw)
+    sky = functional.binary_cross_entropy_with_logits(
+        output.sky_logit_bnhw, is_sky.to(output.sky_logit_bnhw.dtype), reduction='none'
+    )
+    sky = torch.where(is_sky, sky, weights.false_sky * sky)
+    labels = torch.where(seen_bn11, semantics_bnhw, torch.full_like(semantics_bnhw, IGNORE_CLASS))
+    entropy = functional.cross_entropy(
+        output.semantic_logit_bnkhw.flatten(0, 1), labels.flatten(0, 1), ignore_index=IGNORE_CLASS, reduction='none'
+    )
+    losses = {
+        'depth': weights.depth * weighted_mean(error.abs(), known * thing_weight(labels, weights.thing)),
+        'gradient': weights.gradient * gradient_loss(error, known),
+        'confidence': weights.confidence * masked_mean(laplace, known),
+        'sky': weights.sky * masked_mean(sky, ~torch.isnan(depth_bnhw) & seen_bn11),
+        'semantics': weights.semantics * masked_mean(entropy, labels.flatten(0, 1) != IGNORE_CLASS),
+    }
+    if prev_T_now_b44 is not None:
+        difference = (output.ego_motion_b44 - prev_T_now_b44).abs()
+        losses['translation'] = weights.translation * difference[:, :3, 3].sum(-1).mean()
+        losses['rotation'] = weights.rotation * difference[:, :3, :3].mean()
+    return losses
+
+
+def motion_errors(predicted_b44: Tensor, true_b44: Tensor) -> tuple[Tensor, Tensor]:
+    """Translation error in metres and rotation error in degrees of each transform."""
+    translation = (predicted_b44[:, :3, 3] - true_b44[:, :3, 3]).norm(dim=-1)
+    relative = predicted_b44[:, :3, :3].transpose(1, 2).double() @ true_b44[:, :3, :3].double()
+    sine = 0.5 * torch.stack([relative[:, i, j] - relative[:, j, i] for i, j in ((2, 1), (0, 2), (1, 0))], dim=-1).norm(
+        dim=-1
+    )
+    cosine = 0.5 * (relative.diagonal(dim1=1, dim2=2).sum(-1) - 1)
+    return translation, torch.atan2(sine, cosine) * (180 / math.pi)

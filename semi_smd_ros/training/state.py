@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run needs to continue: weights, the optimiser's moments, progress. One safetensors file, no pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+_PROGRESS = 'progress'
+
+
+def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Write the state; the file appears whole or not at all. `progress` is anything that JSON can hold."""
+    tensors = {f'network.{name}': tensor.contiguous() for name, tensor in network.state_dict().items()}
+    for index, moments in optimizer.state_dict()['state'].items():
+        tensors |= {f'optimizer.{index}.{name}': moment.contiguous() for name, moment in moments.items()}
+    part = path.with_suffix('.part')
+    save_file(tensors, part, {_PROGRESS: json.dumps(progress)})
+    part.replace(path)
+
+
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Restore what `save_state` wrote and return its `progress`.
+
+    Raises FileNotFoundError, or ValueError when the file is no such state or belongs to another network.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: there is no run to resume; start one without --resume')
+    try:
+        with safe_open(path, 'pt') as file:
+            progress = json.loads(file.metadata()[_PROGRESS])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        network.load_state_dict({n.removeprefix('network.'): t for n, t in tensors.items() if n.startswith('network.')})
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f'{path}: not the state of a run of this network: {error}') from error
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith('optimizer.'):
+            _, index, moment = name.split('.', 2)
+            moments.setdefault(int(index), {})[moment] = tensor
+    state = optimizer.state_dict()
+    optimizer.load_state_dict({**state, 'state': moments})
+    return dict(progress)

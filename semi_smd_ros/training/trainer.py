@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervised training loop: stages of growing resolution, one cosine schedule over the whole time budget."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semi_smd_ros.network.checkpoint import save_checkpoint
+from semi_smd_ros.network.config import NetworkConfig
+from semi_smd_ros.network.model import SemiSmdNetwork
+from semi_smd_ros.training.batch import Augmentation, Batch, make_batch
+from semi_smd_ros.training.evaluate import PROTOCOL, evaluate, frame_input
+from semi_smd_ros.training.losses import LossWeights, frame_losses
+from semi_smd_ros.training.pool import SamplePool, held_out_samples
+from semi_smd_ros.training.samples import VALIDATION_SEEDS
+from semi_smd_ros.training.state import load_state, save_state
+
+logger = logging.getLogger(__name__)
+
+VERSION = '0.1.0'
+TRAINED_ON = (
+    'synthetic pictures only: six-camera frame pairs of rendered streets (semi_smd_ros.datasets.synthetic), random, '
+    'DDAD-like and nuScenes-like rigs; no real picture'
+)
+STATE_FILE = 'state.safetensors'
+WARM_UP = 0.02  # share of the budget
+GRADIENT_LIMIT = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Training at one resolution for some minutes of the clock, with `batch` frame pairs a step."""
+
+    height: int
+    width: int
+    minutes: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run depends on. Time budgets are wall-clock minutes, pauses between resumed runs not counted."""
+
+    stages: tuple[Stage, ...] = (Stage(96, 160, 30.0, batch=2), Stage(192, 320, 20.0, batch=2))
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-5
+    weight_decay: float = 0.02
+    seed: int = 0
+    bfloat16: bool = True
+    workers: int = 1
+    pool_capacity: int = 400
+    pool_minimum: int = 16
+    validation_scenes: int = 8
+    validate_every_minutes: float = 5.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    losses: LossWeights = field(default_factory=LossWeights)
+
+    @property
+    def minutes(self) -> float:
+        return sum(stage.minutes for stage in self.stages)
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Linear warm-up, then half a cosine down to the final rate; `progress` 0..1."""
+        if progress < WARM_UP:
+            return self.learning_rate * max(progress / WARM_UP, 0.01)
+        cosine = 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
+
+
+def sequence_loss(network: SemiSmdNetwork, batch: Batch, weights: LossWeights) -> dict[str, Tensor]:
+    """Run the frames in order with memory carried (gradients flow through it); terms averaged over frames."""
+    times, rigs, cameras, _, height, width = batch.images_tbn3hw.shape
+    memory, memory_valid = network.empty_memory(rigs, cameras, height, width), 0.0
+    sums: dict[str, list[Tensor]] = {}
+    for instant in range(times):
+        output = network(frame_input(batch, instant, memory, memory_valid))
+        motion = batch.prev_T_now_tb44[instant] if instant > 0 else None
+        terms = frame_losses(
+            output,
+            batch.depth_tbnhw[instant],
+            batch.semantics_tbnhw[instant],
+            motion,
+            batch.camera_valid_tbn[instant],
+            weights,
+        )
+        for name, value in terms.items():
+            sums.setdefault(name, []).append(value)
+        memory, memory_valid = output.memory_bnchw, 1.0
+    return {name: torch.stack(values).mean() for name, values in sums.items()}
+
+
+def validation_cost(figures: dict[str, float]) -> float:
+    """What `best` minimises: AbsRel alone would reward hedging towards near depths, d < 1.25 does not."""
+    return figures['abs_rel'] + 1 - figures['d1']
+
+
+class Trainer:
+    """One run in one folder: `best` and `last` checkpoints, `state.safetensors` to resume from, `log.jsonl`."""
+
+    def __init__(self, config: TrainConfig, network_config: NetworkConfig, folder: Path, command: str) -> None:
+        self.config, self.folder, self.command = config, folder, command
+        torch.manual_seed(config.seed)
+        self.generator = np.random.default_rng(config.seed)
+        self.network = SemiSmdNetwork(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        decayed = [p for p in self.network.parameters() if p.dim() > 1]
+        plain = [p for p in self.network.parameters() if p.dim() <= 1]
+        groups = [{'params': decayed, 'weight_decay': config.weight_decay}, {'params': plain, 'weight_decay': 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.best: dict[str, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> None:
+        """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""
+        progress = load_state(self.folder / STATE_FILE, self.network, self.optimizer)
+        self.step, self.elapsed_s, self.best = progress['step'], progress['elapsed_s'], progress['best']
+        self.generator = np.random.default_rng([self.config.seed, self.step])
+        logger.info('resumed at step %d after %.1f minutes', self.step, self.elapsed_s / 60)
+
+    def run(self, on_progress: Callable[[float, str], None]) -> None:
+        """Train to the end of the budget. `on_progress` gets minutes done and a line of text after every step."""
+        stage_end_s = 0.0
+        for stage in self.config.stages:
+            stage_end_s += 60 * stage.minutes
+            if self.elapsed_s < stage_end_s:
+                self.run_stage(stage, stage_end_s, on_progress)
+
+    def run_stage(self, stage: Stage, end_s: float, on_progress: Callable[[float, str], None]) -> None:
+        config, frames = self.config, self.folder / 'frames'
+        seeds = VALIDATION_SEEDS[: config.validation_scenes]
+        held_out = held_out_samples(frames, seeds, stage.height, stage.width)
+        self.best = self.best if self.best.get('height') == stage.height else {}  # figures differ between sizes
+        pool = SamplePool(frames, stage.height, stage.width, config.workers, config.pool_capacity, config.pool_minimum)
+        since_validation_s = 0.0
+        with pool:
+            samples = pool.draw(self.generator, stage.batch)
+            while self.elapsed_s < end_s:
+                started = time.monotonic()
+                losses = self.train_step(samples)
+                samples = pool.draw(self.generator, stage.batch)
+                spent_s = time.monotonic() - started
+                self.elapsed_s += spent_s
+                since_validation_s += spent_s
+                on_progress(self.elapsed_s / 60, f'loss {losses["total"]:.3f} depth {losses["depth"]:.3f}')
+                if self.step % 20 == 0:
+                    self.write_log({**losses, 'rate': self.rate(), 'newest_seed': pool.newest_seed()})
+                if since_validation_s > 60 * config.validate_every_minutes or self.elapsed_s >= end_s:
+                    since_validation_s = 0.0
+                    self.validate(held_out, stage)
+
+    def rate(self) -> float:
+        return self.config.learning_rate_at(min(1.0, self.elapsed_s / (60 * self.config.minutes)))
+
+    def train_step(self, samples: list[Any]) -> dict[str, float]:
+        """One optimiser step; returns the loss terms. Raises FloatingPointError when the loss is not finite."""
+        batch = make_batch(samples, self.config.augmentation, self.generator)
+        for group in self.optimizer.param_groups:
+            group['lr'] = self.rate()
+        self.network.train()
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=self.config.bfloat16):
+            terms = sequence_loss(self.network, batch, self.config.losses)
+        total = torch.stack(list(terms.values())).sum()
+        values = {'total': total.item(), **{name: value.item() for name, value in terms.items()}}
+        if not math.isfinite(values['total']):
+            raise FloatingPointError(f'step {self.step}: loss is {values}; lower the learning rate and resume')
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
+        self.optimizer.step()
+        self.step += 1
+        return values
+
+    def validate(self, held_out: list[Any], stage: Stage) -> None:
+        """Score, log, and write `last`, `state.safetensors` and, when the validation cost fell, `best`."""
+        figures = evaluate(self.network.eval(), held_out)
+        self.write_log({'validation': figures, 'height': stage.height})
+        shown = {name: round(value, 4) for name, value in figures.items()}
+        logger.info('step %d, %.1f min: %s', self.step, self.elapsed_s / 60, shown)
+        scores = {'protocol': f'validation scenes at {stage.height}x{stage.width}; {PROTOCOL}', **figures}
+        card = {
+            'version': VERSION,
+            'trained_on': TRAINED_ON,
+            'scores': scores,
+            'command': self.command,
+            'steps': self.step,
+            'minutes': self.elapsed_s / 60,
+            'train_config': asdict(self.config),
+        }
+        save_checkpoint(self.network, self.folder / 'last.safetensors', card)
+        cost = validation_cost(figures)
+        if cost < self.best.get('cost', math.inf):
+            self.best = {'cost': cost, 'height': stage.height}
+            save_checkpoint(self.network, self.folder / 'best.safetensors', card)
+        progress = {'step': self.step, 'elapsed_s': self.elapsed_s, 'best': self.best}
+        save_state(self.folder / STATE_FILE, self.network, self.optimizer, progress)
+
+    def write_log(self, entry: dict[str, Any]) -> None:
+        with (self.folder / 'log.jsonl').open('a') as file:
+            file.write(json.dumps({'step': self.step, 'minutes': self.elapsed_s / 60, **entry}) + '\n')
+
+
+def with_stage_minutes(config: TrainConfig, minutes: float) -> TrainConfig:
+    """The same stages in the same proportion within another budget."""
+    factor = minutes / config.minutes
+    return replace(config, stages=tuple(replace(s, minutes=s.minutes * factor) for s in config.stages))

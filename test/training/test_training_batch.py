@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples, augmentation and their geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from training_fixtures import flat_ground_sample
+
+from semi_smd_ros.network.geometry import ray_grid
+from semi_smd_ros.training.batch import Augmentation, make_batch, mirrored, small_rotation
+from semi_smd_ros.training.samples import Sample
+
+NOTHING = Augmentation(
+    mirror=0, colour=0, noise=0, missing_camera=0, rotation_noise_deg=0, common_tilt_deg=0, translation_noise_m=0
+)
+
+
+def test_a_sample_survives_the_disk(tmp_path: Path) -> None:
+    sample = flat_ground_sample()
+    sample.save(tmp_path / 'sample.npz')
+    loaded = Sample.load(tmp_path / 'sample.npz')
+    for name, value in vars(sample).items():
+        assert np.array_equal(value, getattr(loaded, name), equal_nan=value.dtype.kind == 'f'), name
+    assert [path.name for path in tmp_path.iterdir()] == ['sample.npz']
+
+
+def test_batch_shapes_and_values() -> None:
+    batch = make_batch([flat_ground_sample(0), flat_ground_sample(1)], None, np.random.default_rng(0))
+    assert batch.images_tbn3hw.shape == (2, 2, 6, 3, 64, 96)
+    assert batch.depth_tbnhw.shape == (2, 2, 6, 64, 96)
+    assert batch.semantics_tbnhw.shape == (2, 2, 6, 16, 24)
+    assert batch.prev_T_now_tb44[1, 0, 0, 3] == 1.5
+    assert float(batch.images_tbn3hw.max()) <= 1
+    plain = make_batch([flat_ground_sample(0), flat_ground_sample(1)], NOTHING, np.random.default_rng(0))
+    assert torch.allclose(plain.images_tbn3hw, batch.images_tbn3hw, atol=1e-3)
+    assert torch.allclose(plain.base_T_cam_bn44, batch.base_T_cam_bn44)
+
+
+def test_the_mirrored_sample_is_as_consistent_as_the_sample() -> None:
+    """The flat ground of the mirrored rig is the mirrored flat ground, and the rotations stay proper."""
+    sample = flat_ground_sample()
+    sample.base_T_cam_n44[:, :3, :3] = small_rotation(np.array([0.05, -0.02, 0.3])) @ sample.base_T_cam_n44[:, :3, :3]
+    sample.intrinsics_n33[:, 0, 2] += 3
+    other = mirrored(sample)
+    assert np.allclose(np.linalg.det(other.base_T_cam_n44[:, :3, :3]), 1)
+    grounds = []
+    for one in (sample, other):
+        rig = (torch.from_numpy(one.intrinsics_n33)[None].float(), torch.from_numpy(one.base_T_cam_n44)[None].float())
+        grounds.append(ray_grid(*rig, 64, 96, 1, far=50.0).ground_depth_bnhw[0])
+    assert torch.allclose(grounds[0].flip(-1), grounds[1], rtol=1e-3)
+    again = mirrored(other)
+    for name, value in vars(sample).items():
+        assert np.allclose(value.astype(float), getattr(again, name).astype(float), equal_nan=True), name
+
+
+def test_mirroring_turns_a_left_bend_into_a_right_bend() -> None:
+    sample = flat_ground_sample()
+    sample.prev_T_now_t44[1, :3, :3] = small_rotation(np.array([0, 0, 0.1]))
+    sample.prev_T_now_t44[1, 1, 3] = 0.2
+    motion = mirrored(sample).prev_T_now_t44[1]
+    assert np.allclose(motion[:3, :3], small_rotation(np.array([0, 0, -0.1])))
+    assert np.allclose(motion[:3, 3], [1.5, -0.2, 0])
+
+
+def test_missing_cameras_are_one_or_two_of_one_instant() -> None:
+    strength = Augmentation(missing_camera=1.0)
+    batch = make_batch([flat_ground_sample()] * 8, strength, np.random.default_rng(0))
+    missing = (batch.camera_valid_tbn == 0).sum((0, 2))
+    assert set(missing.tolist()) == {1, 2}
+    assert float(batch.images_tbn3hw.min()) >= 0
+
+
+def test_the_same_generator_gives_the_same_batch() -> None:
+    first, second = (make_batch([flat_ground_sample()], Augmentation(), np.random.default_rng(5)) for _ in range(2))
+    for name, value in vars(first).items():
+        assert torch.equal(value.nan_to_num(-1.0), getattr(second, name).nan_to_num(-1.0)), name

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A short run from stored samples: it learns, writes its files, and resumes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_fixtures import SIZE, flat_ground_sample
+
+from semi_smd_ros.network.checkpoint import load_checkpoint
+from semi_smd_ros.network.config import NetworkConfig
+from semi_smd_ros.training import pool, trainer
+from semi_smd_ros.training.evaluate import depth_figures, evaluate
+from semi_smd_ros.training.samples import (
+    FIRST_TRAINING_SEED,
+    TEST_SEEDS,
+    VALIDATION_SEEDS,
+    Sample,
+    render_sample,
+)
+from semi_smd_ros.training.trainer import Stage, TrainConfig, Trainer, with_stage_minutes
+
+CONFIG = TrainConfig(
+    stages=(Stage(*SIZE, 1.0, batch=1),),
+    workers=0,
+    pool_minimum=1,
+    validation_scenes=1,
+    validate_every_minutes=100,
+    bfloat16=False,
+)
+NETWORK = NetworkConfig(height=SIZE[0], width=SIZE[1])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run's folder whose pool and held-out scenes are already rendered."""
+    frames = tmp_path / 'frames'
+    training, held_out = frames / '64x96', frames / 'held_out_64x96'
+    for place, first in ((training, FIRST_TRAINING_SEED), (held_out, VALIDATION_SEEDS.start)):
+        place.mkdir(parents=True)
+        for seed in range(first, first + 3):
+            flat_ground_sample(seed).save(pool.sample_path(place, seed))
+    return tmp_path
+
+
+def test_a_run_learns_writes_checkpoints_and_resumes(folder: Path) -> None:
+    first = Trainer(with_stage_minutes(CONFIG, 4 / 60), NETWORK, folder, 'the command')
+    lines: list[str] = []
+    first.run(lambda minutes, text: lines.append(text))
+    assert first.step == len(lines) > 3
+    depths = [float(line.split('depth ')[1]) for line in lines]
+    assert min(depths) < 0.8 * depths[0]
+    network, card = load_checkpoint(folder / 'best.safetensors')
+    assert card['steps'] == first.step
+    assert 'synthetic pictures only' in card['trained_on']
+    assert not network.training
+    entries = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
+    assert 0 < entries[-1]['validation']['abs_rel'] < 10
+
+    second = Trainer(with_stage_minutes(CONFIG, 4.5 / 60), NETWORK, folder, 'the command')
+    second.resume()
+    assert second.step == first.step
+    for one, other in zip(first.network.state_dict().values(), second.network.state_dict().values()):
+        assert torch.equal(one, other)
+    ours, theirs = first.optimizer.state_dict()['state'], second.optimizer.state_dict()['state']
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[i][name], theirs[i][name]) for i in ours for name in ours[i])
+    second.run(lambda minutes, text: None)
+    assert second.step > first.step
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, 'sequence_loss', lambda *_: {'depth': torch.tensor(float('nan'))})
+    run = Trainer(CONFIG, NETWORK, folder, '')
+    with pytest.raises(FloatingPointError, match='lower the learning rate'):
+        run.train_step([flat_ground_sample()])
+
+
+def test_evaluation_of_the_prior_on_flat_ground(folder: Path) -> None:
+    """On flat ground the prior is right up to its far value, and the figures know it."""
+    network = Trainer(CONFIG, NETWORK, folder, '').network.eval()
+    figures = evaluate(network, [flat_ground_sample()])
+    assert figures['abs_rel_ground'] < 0.1
+    assert figures['ego_still_translation_m'] == pytest.approx(1.5)
+    assert figures['ego_still_rotation_deg'] == pytest.approx(0, abs=1e-6)
+    assert 0 <= figures['semantics_accuracy'] <= 1
+
+
+def test_depth_figures() -> None:
+    true = np.array([[10.0, 20.0, np.inf, np.nan, 300.0]])
+    predicted = np.array([[11.0, np.inf, 5.0, 5.0, 5.0]])
+    abs_rel, d1, relative, scored = depth_figures(predicted, true)
+    assert scored.tolist() == [[True, True, False, False, False]]
+    assert abs_rel == pytest.approx((0.1 + 9.0) / 2)
+    assert d1 == 0.5
+    assert relative.shape == (2,)
+
+
+def test_seeds_of_training_validation_and_test_are_apart() -> None:
+    assert TEST_SEEDS.stop <= VALIDATION_SEEDS.start
+    assert VALIDATION_SEEDS.stop <= FIRST_TRAINING_SEED
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    config = replace(CONFIG, learning_rate=1.0, final_learning_rate=0.01)
+    rates = [config.learning_rate_at(p) for p in (0.0, 0.02, 0.5, 1.0)]
+    assert rates[0] < rates[1] == pytest.approx(1.0)
+    assert rates[1] > rates[2] > rates[3] == pytest.approx(0.01)
+
+
+def test_workers_fill_the_pool_keep_it_bounded_and_stop(tmp_path: Path) -> None:
+    with pool.SamplePool(tmp_path, *SIZE, workers=1, capacity=2, minimum=2) as filled:
+        samples = filled.draw(np.random.default_rng(0), 2)
+        worker = filled.workers[0]
+        deadline = time.monotonic() + 20
+        while filled.newest_seed() < FIRST_TRAINING_SEED + 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert filled.newest_seed() >= FIRST_TRAINING_SEED + 3
+    assert not worker.is_alive()
+    assert {sample.images_tnhw3.shape for sample in samples} == {(2, 6, *SIZE, 3)}
+    assert len(pool.stored_samples(filled.folder)) <= 3  # the worker drops the oldest right after it stored the newest
+    again = render_sample(filled.newest_seed(), *SIZE)
+    stored = Sample.load(pool.stored_samples(filled.folder)[-1])
+    assert np.array_equal(stored.images_tnhw3, again.images_tnhw3)
+
+
+def test_a_pool_without_living_workers_says_so(tmp_path: Path) -> None:
+    with pool.SamplePool(tmp_path, *SIZE, workers=0, capacity=4, minimum=1) as empty:
+        empty.workers = [FinishedWorker()]  # type: ignore[list-item]
+        with pytest.raises(RuntimeError, match='exit codes'):
+            empty.draw(np.random.default_rng(0), 1)
+        empty.workers = []
+
+
+class FinishedWorker:
+    """Stands for a process that has crashed."""
+
+    exitcode = 1
+
+    def is_alive(self) -> bool:
+        return False
