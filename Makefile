@@ -20,6 +20,8 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# Tests of the node skip where there is no ROS; here there must be.
+	$(BIN)/python -c 'import rclpy, sensor_msgs.msg, tf2_msgs.msg'
 	$(BIN)/python -m pytest
 
 $(VENV)/bin/python:

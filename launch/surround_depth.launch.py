@@ -74,7 +74,7 @@ def actions_of(context):
             for name, arguments in static_transform_arguments(rig).items()
         ]
     if args['bag']:
-        qos = write_bag_qos(rig, args['namespace'], args['image_transport'] == 'compressed')
+        qos = write_bag_qos(rig, args['namespace'])
         play = ['ros2', 'bag', 'play', args['bag'], '--clock', '--delay', BAG_DELAY_S]
         actions.append(ExecuteProcess(cmd=[*play, '--qos-profile-overrides-path', str(qos)], output='screen'))
     if is_true(args['rviz']):

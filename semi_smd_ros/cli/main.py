@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -87,23 +88,22 @@ def shipped_recording() -> Path:
 
 def main() -> int:
     """Run the command line; what a user can mend is told in one sentence instead of a traceback."""
-    from ..datasets.sample import DataError
-    from ..rig import RigError, TransformError
-    from ..runtime import ModelError
-
     logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
-    told: tuple[type[Exception], ...] = (DataError, RigError, TransformError, ModelError, OSError)
+    # Ended by SIGTERM, a demo still stops its processes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        from .demo.run import DemoError
+        from ..datasets.sample import DataError
+        from ..rig import RigError, TransformError
+        from ..runtime import InputError, ModelError
+        from .demo.protocol import DemoError
 
-        told = (*told, DemoError)
-    except ImportError:
-        # The extra `demo` is not installed; other commands work without it.
-        pass
-    try:
-        app()
-    except told as error:
-        sys.stderr.write(f'semi-smd: {error}\n')
+        try:
+            app()
+        except (DataError, DemoError, InputError, ModelError, OSError, RigError, TransformError) as error:
+            sys.stderr.write(f'semi-smd: {error}\n')
+            return 1
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"semi-smd: {error}; install what this needs: pip install '.[demo]' (or '.[train]')\n")
         return 1
     return 0
 

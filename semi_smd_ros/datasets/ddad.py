@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-import datetime
+import calendar
 import json
 import logging
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from .lidar import visible_points
 from .sample import DataError, EncodedImage, SurroundSample
 
 _log = logging.getLogger(__name__)
+_STAMP = re.compile(r'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)')
 _ROS_STAMP_LIMIT_NS = (2**31 - 1) * 10**9
 
 
@@ -34,7 +37,9 @@ class DdadScene:
         scene = _read_json(self.path)
         try:
             self._data = {entry['key']: entry for entry in scene['data']}
-            self._samples = sorted(scene['samples'], key=lambda sample: str(sample['id']['timestamp']))
+            self._samples = sorted(
+                scene['samples'], key=lambda sample: parse_stamp(sample['id']['timestamp'], self.path)
+            )
         except (KeyError, TypeError) as error:
             raise DataError(f'{self.path}: expected a DGP scene with data and samples (lacks {error})') from error
         if not self._samples:
@@ -142,16 +147,15 @@ def find_scene_json(path: Path) -> Path:
 
 
 def parse_stamp(text: str, where: Path) -> int:
-    """Nanoseconds since 1970 of an ISO time in UTC such as 2019-06-27T14:30:24.993650Z."""
+    """Nanoseconds since 1970 of an ISO time in UTC such as 2019-06-27T14:30:24.993650Z, with 0 to 9 decimals."""
+    match = _STAMP.fullmatch(text) if isinstance(text, str) else None
     try:
-        time = datetime.datetime.fromisoformat(text.replace('Z', '+00:00'))
-        return (
-            (time - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc))
-            // datetime.timedelta(microseconds=1)
-            * 1000
-        )
-    except (ValueError, TypeError) as error:
-        raise DataError(f'{where}: time is {text!r}; expected ISO 8601 in UTC') from error
+        seconds = calendar.timegm(time.strptime(match[1], '%Y-%m-%dT%H:%M:%S')) if match else None
+    except ValueError:
+        seconds = None
+    if match is None or seconds is None:
+        raise DataError(f'{where}: time is {text!r}; expected ISO 8601 in UTC')
+    return seconds * 10**9 + int((match[2] or '').ljust(9, '0'))
 
 
 def _transform(a_T_b: np.ndarray, points_n3: np.ndarray) -> np.ndarray:

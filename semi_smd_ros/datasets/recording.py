@@ -65,12 +65,16 @@ class BagWriter:
 
     def write_raw(self, topic: str, msgtype: str, cdr: bytes, time_ns: int) -> None:
         """Append a message that is serialised already; `msgtype` such as 'sensor_msgs/msg/Image'."""
+        self.declare(topic, msgtype)
+        self._writer.write(self._connections[topic], time_ns, cdr)
+
+    def declare(self, topic: str, msgtype: str) -> None:
+        """List a topic in the recording, whether or not a message follows."""
         if topic not in self._connections:
             latched = topic.endswith('/tf_static')
             self._connections[topic] = self._writer.add_connection(
                 topic, msgtype, typestore=TYPESTORE, offered_qos_profiles=[qos(latched)]
             )
-        self._writer.write(self._connections[topic], time_ns, cdr)
 
 
 def _rename_bag(partial: Path, final: Path) -> None:

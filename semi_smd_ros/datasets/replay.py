@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,13 @@ from .messages import stamp_of
 from .rosbag import BagCamera, SurroundBag
 from .sample import DataError
 
+# Shares of the frame period to try as slop, tightest first: the wider, the more staggered the cameras may be, and
+# the easier two frames mix when one of them is incomplete.
+SLOP_SHARES = (0.6, 0.8, 0.95)
 MAX_SLOP_S = 0.25
+
+# (camera's index, header stamp in ns) of every image, in the order recorded.
+ImageStamps = Sequence[tuple[int, int]]
 
 
 def bag_rig(bag: SurroundBag, base_frame: str = 'base_link') -> Rig:
@@ -33,25 +39,32 @@ def bag_rig(bag: SurroundBag, base_frame: str = 'base_link') -> Rig:
     return rig_from_camera_infos(bag.camera_infos(), bag.transforms(), base_frame, names=names)
 
 
-def suggested_slop(bag: SurroundBag) -> float:
-    """Slop in seconds for a recording: 0.6 of its frame period, so that no two frames can mix; at most 0.25."""
-    stamps: dict[str, list[int]] = {camera.image_topic: [] for camera in bag.cameras}
-    for topic, _, _, data in bag.raw_messages(tuple(stamps)):
-        stamps[topic].append(bag.stamp(data))
-    empty = [topic for topic, values in stamps.items() if not values]
+def image_stamps(bag: SurroundBag) -> ImageStamps:
+    """The stamps of a recording's images. Reads it once; DataError for a camera without any."""
+    index = {camera.image_topic: i for i, camera in enumerate(bag.cameras)}
+    stamps = [(index[topic], bag.stamp(data)) for topic, _, _, data in bag.raw_messages(tuple(index))]
+    empty = [topic for topic, i in index.items() if not any(camera == i for camera, _ in stamps)]
     if empty:
         raise DataError(f'{bag.path}: no message on {", ".join(empty)}; expected images of every camera')
-    periods = np.concatenate([np.diff(sorted(values)) for values in stamps.values()])
-    return MAX_SLOP_S if not periods.size else float(min(0.6 * np.median(periods) * 1e-9, MAX_SLOP_S))
+    return stamps
 
 
-def synchronized_stamps(bag: SurroundBag, slop_s: float) -> list[tuple[int, SynchronizedSet]]:
-    """(ordinal of the image message that completes it, set) for every complete set; items are None."""
-    index = {camera.image_topic: i for i, camera in enumerate(bag.cameras)}
-    synchronizer = SurroundSynchronizer(tuple(index), slop_s)
+def suggested_slop(stamps: ImageStamps, cameras: int) -> float:
+    """Slop in seconds: the tightest of `SLOP_SHARES` of the frame period that makes the most sets; at most 0.25."""
+    by_camera = [sorted(stamp for camera, stamp in stamps if camera == i) for i in range(cameras)]
+    periods = np.concatenate([np.diff(values) for values in by_camera])
+    if not periods.size:
+        return MAX_SLOP_S
+    slops = [float(min(share * np.median(periods) * 1e-9, MAX_SLOP_S)) for share in SLOP_SHARES]
+    return max(slops, key=lambda slop: (len(synchronized_stamps(stamps, cameras, slop)), -slop))
+
+
+def synchronized_stamps(stamps: ImageStamps, cameras: int, slop_s: float) -> list[tuple[int, SynchronizedSet]]:
+    """(ordinal of the image that completes it, set) for every complete set; a set's items are None."""
+    synchronizer = SurroundSynchronizer([str(i) for i in range(cameras)], slop_s)
     sets = []
-    for ordinal, (topic, _, _, data) in enumerate(bag.raw_messages(tuple(index))):
-        complete = synchronizer.add(index[topic], bag.stamp(data), None)
+    for ordinal, (camera, stamp) in enumerate(stamps):
+        complete = synchronizer.add(camera, stamp, None)
         if complete is not None:
             sets.append((ordinal, complete))
     return sets
@@ -73,12 +86,4 @@ def decode(camera: BagCamera, msg: Any) -> CameraImage:
     stamp = stamp_of(msg)
     if camera.compressed:
         return decode_compressed(msg.data, msg.format, stamp)
-    return decode_raw(
-        msg.data,
-        msg.height,
-        msg.width,
-        msg.step,
-        msg.encoding,
-        stamp,
-        bool(msg.is_bigendian),
-    )
+    return decode_raw(msg.data, msg.height, msg.width, msg.step, msg.encoding, stamp, bool(msg.is_bigendian))

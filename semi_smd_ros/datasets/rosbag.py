@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 
-from ..rig import TransformTree, transform_from
-from .messages import TYPESTORE
+from ..rig import RigError, TransformTree, transform_from
+from .messages import TYPESTORE, stamp_of
 from .recording import GROUND_TRUTH_SUFFIX
 from .sample import DataError
 
+_log = logging.getLogger(__name__)
 _IMAGE_TOPIC = re.compile(r'^/(?P<camera>.+)/image_raw(?P<compressed>/compressed)?$')
 _IMAGE_TYPES = {False: 'sensor_msgs/msg/Image', True: 'sensor_msgs/msg/CompressedImage'}
 
@@ -47,9 +49,14 @@ class SurroundBag:
             self._reader = AnyReader([_bag_path(self.path)], default_typestore=TYPESTORE)
             self._reader.open()
         except (AnyReaderError, OSError, ValueError, KeyError) as error:
-            raise DataError(f'{self.path}: cannot be read as a rosbag2: {error}') from error
+            raise DataError(
+                f'{self.path}: cannot be read as a rosbag2: {error}; a recording that was cut off can often be '
+                'repaired (mcap recover, or ros2 bag reindex)'
+            ) from error
         try:
-            self.cameras = find_cameras({c.topic: c.msgtype for c in self._reader.connections}, self.path)
+            # Recorders list topics that nobody published on; raw ones would hide the compressed ones.
+            full = {c.topic: c.msgtype for c in self._reader.connections if c.msgcount}
+            self.cameras = find_cameras(full, self.path)
         except DataError:
             self._reader.close()
             raise
@@ -90,13 +97,13 @@ class SurroundBag:
         for topic, _, msg in self.messages(('/tf_static', '/tf')):
             for stamped in msg.transforms:
                 t, q = stamped.transform.translation, stamped.transform.rotation
-                tree.set_transform(
-                    stamped.header.frame_id.lstrip('/'),
-                    stamped.child_frame_id.lstrip('/'),
-                    transform_from([t.x, t.y, t.z], [q.x, q.y, q.z, q.w]),
-                    int(stamped.header.stamp.sec) * 10**9 + int(stamped.header.stamp.nanosec),
-                    static=topic == '/tf_static',
-                )
+                parent, child = (name.removeprefix('/') for name in (stamped.header.frame_id, stamped.child_frame_id))
+                try:
+                    matrix = transform_from([t.x, t.y, t.z], [q.x, q.y, q.z, q.w])
+                    tree.set_transform(parent, child, matrix, stamp_of(stamped), static=topic == '/tf_static')
+                except RigError as error:
+                    # A gripper that publishes nonsense is no reason to refuse the cameras; tf2 does the same.
+                    _log.warning('%s: transform %s -> %s is ignored: %s', self.path, parent, child, error)
         return tree
 
     def camera_infos(self) -> dict[str, Any]:

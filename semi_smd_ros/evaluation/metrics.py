@@ -32,7 +32,8 @@ def score_depth(depth_hw: np.ndarray, uv_n2: np.ndarray, truth_n: np.ndarray) ->
     """AbsRel (mean of |d - g| / g) and d<1.25 (share with max(d/g, g/d) < 1.25) of one depth image.
 
     `depth_hw` float metres (NaN unknown, +inf too far to tell); `uv_n2` the ground truth's pixels in that image;
-    `truth_n` its metres. None when no point can be compared.
+    `truth_n` its metres. None when no ground truth lies in the range; NaN errors and no coverage when all depth is
+    unknown.
     """
     in_range = (truth_n >= MIN_DEPTH_M) & (truth_n <= MAX_DEPTH_M)
     uv, truth = uv_n2[in_range].astype(np.float32), truth_n[in_range].astype(np.float64)
@@ -43,7 +44,7 @@ def score_depth(depth_hw: np.ndarray, uv_n2: np.ndarray, truth_n: np.ndarray) ->
     sampled = _sample(finite, uv).astype(np.float64)
     known = np.isfinite(sampled)
     if not known.any():
-        return None
+        return DepthScores(float('nan'), float('nan'), 0, 0.0)
     d, g = sampled[known].clip(MIN_DEPTH_M, MAX_DEPTH_M), truth[known]
     return DepthScores(
         abs_rel=float(np.mean(np.abs(d - g) / g)),
@@ -66,14 +67,23 @@ def _sample(image_hw: np.ndarray, uv_n2: np.ndarray) -> np.ndarray:
 
 
 def summarise(scores: Iterable[tuple[str, DepthScores | None]]) -> dict[str, float] | None:
-    """Mean per camera, then over cameras, of (camera, scores); None when there is nothing to average."""
+    """Mean per camera, then over cameras, of (camera, scores); None when there is nothing to average.
+
+    Images without any known depth count for the coverage and not for the errors, which they do not have.
+    """
     by_camera: dict[str, list[DepthScores]] = defaultdict(list)
     for camera, score in scores:
         if score is not None:
             by_camera[camera].append(score)
-    if not by_camera:
+    if not any(score.points for group in by_camera.values() for score in group):
         return None
+    answered = {camera: [s for s in group if s.points] for camera, group in by_camera.items()}
+
+    def mean(groups: dict[str, list[DepthScores]], key: str) -> float:
+        return float(np.mean([np.mean([getattr(s, key) for s in group]) for group in groups.values() if group]))
+
     return {
-        key: float(np.mean([np.mean([getattr(s, key) for s in group]) for group in by_camera.values()]))
-        for key in ('abs_rel', 'd1', 'coverage')
+        'abs_rel': mean(answered, 'abs_rel'),
+        'd1': mean(answered, 'd1'),
+        'coverage': mean(by_camera, 'coverage'),
     }

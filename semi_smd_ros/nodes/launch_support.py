@@ -68,10 +68,13 @@ def static_transform_arguments(rig: RigConfig) -> dict[str, list[str]]:
     return arguments
 
 
-def write_bag_qos(rig: RigConfig, namespace: str, compressed: bool) -> Path:
+def write_bag_qos(rig: RigConfig, namespace: str) -> Path:
     """Write QoS overrides for `ros2 bag play`, so that images are replayed reliably however they were recorded."""
-    topics = [camera.image_topic + ('/compressed' if compressed else '') for camera in rig.cameras]
-    topics += [camera.camera_info_topic for camera in rig.cameras]
+    topics = [
+        topic
+        for camera in rig.cameras
+        for topic in (camera.image_topic, f'{camera.image_topic}/compressed', camera.camera_info_topic)
+    ]
     reliable = {'history': 'keep_last', 'depth': 10, 'reliability': 'reliable', 'durability': 'volatile'}
     return _temporary({absolute(namespace, topic): dict(reliable) for topic in topics}, '.yaml')
 

@@ -108,6 +108,7 @@ def rig_from_camera_infos(
     a bad calibration (naming the camera) and TransformError when a camera's frame cannot be reached from
     `base_frame`.
     """
+    base_frame = base_frame.removeprefix('/')
     cameras = []
     for name in names if names is not None else camera_infos:
         if name not in camera_infos:
@@ -117,7 +118,8 @@ def rig_from_camera_infos(
             model = CameraModel.from_camera_info(info)
         except RigError as error:
             raise RigError(f'camera {name}: {error}') from error
-        frame_id = (frame_ids or {}).get(name) or info.header.frame_id
+        # tf2 knows no leading slash, but messages of older systems carry one.
+        frame_id = ((frame_ids or {}).get(name) or info.header.frame_id).removeprefix('/')
         if not frame_id:
             raise RigError(f'camera {name}: CameraInfo has an empty frame_id; expected the optical frame')
         cameras.append(RigCamera(name, frame_id, model, tree.lookup(base_frame, frame_id, stamp_ns)))

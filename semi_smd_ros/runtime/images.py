@@ -57,6 +57,9 @@ _TO_RGB: dict[str, int | None] = {
     'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2, 'yuyv': cv2.COLOR_YUV2RGB_YUY2,
     'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21,
 }  # fmt: skip
+_PACKED_422 = frozenset({'yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv'})
+# CameraInfo describes the sensor's rows, so a note on how to hold the picture must not turn it.
+_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # Subsampled colour cannot be interpolated as it lies in memory; these are converted before the remap.
 _CONVERT_FIRST = frozenset(e for e in SUPPORTED_ENCODINGS if e.startswith(('bayer', 'yuv', 'uyvy', 'yuyv', 'nv')))
 
@@ -84,6 +87,10 @@ def check_layout(length: int, height: int, width: int, step: int, encoding: str)
     planar = encoding in ('nv12', 'nv21')
     if planar and (height % 2 or width % 2):
         raise InputError('size', f'{encoding} image is {width}x{height}; expected even numbers')
+    if _BYTES_PER_PIXEL[encoding] == 2 and 'mono' not in encoding and encoding != '16UC1' and width % 2:
+        raise InputError(
+            'size', f'{encoding} image is {width} wide; expected an even number, two pixels share a colour'
+        )
     row_bytes = width * _BYTES_PER_PIXEL[encoding]
     rows = height * 3 // 2 if planar else height
     if step < row_bytes:
@@ -103,15 +110,16 @@ def view_pixels(data: Any, height: int, width: int, step: int, encoding: str, is
     # The last row may end without its padding, so rows are laid out by strides instead of a reshape.
     lines = np.lib.stride_tricks.as_strided(buffer, (rows, row_bytes), (step, 1), writeable=False)
     if encoding in ('mono16', '16UC1'):
-        words = lines.view('>u2' if is_bigendian else '<u2') if step % 2 == 0 else lines.copy().view('<u2')
-        return words
+        words = (lines if step % 2 == 0 else lines.copy()).view('>u2' if is_bigendian else '<u2')
+        # OpenCV takes every word for one of the machine's own byte order.
+        return words.astype(np.uint16) if is_bigendian else words
     return lines if bytes_per_pixel == 1 else lines.reshape(rows, width, bytes_per_pixel)
 
 
 def decode_compressed(data: Any, format: str, stamp_ns: int) -> CameraImage:
     """Decode the bytes of a CompressedImage (JPEG, PNG, ...) to bgr8. Raises InputError where it is broken."""
     buffer = np.frombuffer(data, dtype=np.uint8)
-    pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+    pixels = cv2.imdecode(buffer, _AS_STORED) if buffer.size else None
     if pixels is None:
         raise InputError(
             'compressed', f'{buffer.size} bytes of format {format!r} could not be decoded; expected a whole JPEG or PNG'

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..rig import Rig
 from .cloud import CloudBuilder, CloudConfig, PackedCloud
-from .engine import Engine, EngineInputs, EngineOutputs
+from .engine import Engine, EngineOutputs
 from .frame import SurroundDepth, SurroundFrame
 from .memory import MemoryPolicy
 from .preprocess import PreparedRig, engine_inputs, prepare_rig, rectify_images
@@ -44,13 +44,13 @@ class SurroundDepthPipeline:
         A set that fails leaves the memory wiped: the next one starts afresh.
         """
         try:
+            prepared = self._prepare(frame.rig)
             with self.stats.measure('preprocess'):
-                prepared = self._prepare(frame.rig)
                 images_nhw3 = rectify_images(frame, prepared)
                 inputs = engine_inputs(frame, prepared, images_nhw3)
             memory_reset = self._admit(frame, prepared)
             with self.stats.measure('engine'):
-                outputs = self._infer(inputs, use_memory=memory_reset is None)
+                outputs = self.engine.run(inputs, use_memory=memory_reset is None)
             with self.stats.measure('postprocess'):
                 return self._postprocess(frame, prepared, images_nhw3, outputs, memory_reset)
         except Exception:
@@ -70,7 +70,9 @@ class SurroundDepthPipeline:
     def _prepare(self, rig: Rig) -> PreparedRig:
         if self._prepared is None or self._prepared.fingerprint != rig.fingerprint():
             self.engine.check_rig(rig)
-            self._prepared = prepare_rig(rig, self.engine.spec.width, self.engine.spec.height)
+            # Once per rig; a stage of its own, so that it doesn't pass for the cost of a set.
+            with self.stats.measure('prepare rig'):
+                self._prepared = prepare_rig(rig, self.engine.spec.width, self.engine.spec.height)
         return self._prepared
 
     def _admit(self, frame: SurroundFrame, prepared: PreparedRig) -> str | None:
@@ -79,9 +81,6 @@ class SurroundDepthPipeline:
         if reason is not None:
             self.engine.reset_memory()
         return reason
-
-    def _infer(self, inputs: EngineInputs, use_memory: bool) -> EngineOutputs:
-        return self.engine.run(inputs, use_memory)
 
     def _postprocess(
         self,

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,8 +17,16 @@ from rigs import ring
 from rosbags.highlevel import AnyReader
 
 from semi_smd_ros.cli.demo.report import cloud_rgb, depth_array
-from semi_smd_ros.datasets.messages import TYPESTORE, read_xyz, stamp_of
-from semi_smd_ros.datasets.recording import write_recording
+from semi_smd_ros.datasets.messages import (
+    TYPESTORE,
+    camera_info,
+    compressed_image,
+    message,
+    read_xyz,
+    stamp_of,
+    transform_stamped,
+)
+from semi_smd_ros.datasets.recording import BagWriter, write_recording
 from semi_smd_ros.datasets.replay import bag_rig, frames
 from semi_smd_ros.datasets.rosbag import SurroundBag
 from semi_smd_ros.datasets.sample import EncodedImage, SurroundSample
@@ -62,7 +72,7 @@ def result(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[
 def test_nothing_is_lost_and_the_summary_says_so(result: tuple[Path, Path]) -> None:
     summary = json.loads((result[1] / 'summary.json').read_text())
     assert (summary['sets_in'], summary['sets_out'], summary['sets_dropped']) == (SETS, SETS, 0)
-    stages = {'decode', 'preprocess', 'engine', 'postprocess', 'cloud', 'publish', 'total', 'end_to_end'}
+    stages = {'prepare rig', 'decode', 'preprocess', 'engine', 'postprocess', 'cloud', 'publish', 'total', 'end_to_end'}
     assert set(summary['latency_ms']) == stages
     assert all(0 < times['p50'] <= times['p95'] for times in summary['latency_ms'].values())
     # The recording's truth is the tiny model's own answer; flat ground knows nothing of it.
@@ -107,12 +117,104 @@ def test_what_is_published_is_what_the_pipeline_gives_offline(result: tuple[Path
             assert len(read_xyz(message)) == len(cloud_rgb(message)) == cloud.n_points > 0
 
 
-def test_a_result_folder_is_used_again_but_nobody_elses(tmp_path: Path, tiny_model: Path) -> None:
-    (tmp_path / 'pictures').mkdir()
-    done = run('demo', '--scene', str(recorded_drive(tmp_path / 'drive')), '--out', str(tmp_path))
+def rough_drive(folder: Path) -> Path:
+    """As recorders do: tf comes late and CameraInfo once; a JPEG is broken, and one moment lacks a camera."""
+    rig = ring(3)
+    with BagWriter(folder) as bag:
+        for c, cam in enumerate(rig.cameras):
+            bag.write(f'/{cam.name}/camera_info', camera_info(cam, START), START + c)
+        transforms = [transform_stamped('base_link', cam.frame_id, cam.base_T_cam, START) for cam in rig.cameras]
+        for i in range(SETS):
+            stamp = START + i * 10**8
+            for c, cam in enumerate(rig.cameras):
+                if (i, c) == (3, 2):
+                    continue
+                data = cv2.imencode('.jpg', np.full((96, 160, 3), 90, np.uint8))[1].tobytes()
+                broken = data[:60] if (i, c) == (2, 1) else data
+                bag.write(
+                    f'/{cam.name}/image_raw/compressed',
+                    compressed_image(broken, 'jpeg', stamp, cam.frame_id),
+                    stamp + c,
+                )
+            if i == 2:
+                bag.write('/tf_static', message('tf2_msgs/msg/TFMessage')(transforms=transforms), stamp + 50_000_000)
+    return folder
+
+
+def test_a_rough_recording_is_played_whole_and_what_it_lacks_is_told(tmp_path: Path, tiny_model: Path) -> None:
+    drive, out = rough_drive(tmp_path / 'drive'), tmp_path / 'result'
+    done = run('demo', '--scene', str(drive), '--out', str(out), '--model', str(tiny_model))
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((out / 'summary.json').read_text())
+    assert (summary['sets_in'], summary['sets_out'], summary['sets_dropped']) == (SETS - 1, SETS - 1, 0)
+    assert summary['images_rejected'] == {'cam_1': {'compressed': 1}}
+    assert summary['images_in'] == {'cam_0': 5, 'cam_1': 5, 'cam_2': 4}
+    assert summary['images_unused'] == {'cam_0': 1, 'cam_1': 1, 'cam_2': 0}
+    assert summary['abs_rel'] is None
+    for line in ('cam_0 1 of 5', 'camera cam_1 that the node rejected: compressed 1', 'no ground truth'):
+        assert line in done.stdout
+    with AnyReader([out / 'output'], default_typestore=TYPESTORE) as reader:
+        counts = {c.topic: c.msgcount for c in reader.connections}
+    assert counts['/cam_1/depth/image'] == SETS - 2
+    assert counts['/cam_0/depth/image'] == counts['/surround_depth/points'] == SETS - 1
+
+
+def test_cameras_that_never_meet_end_the_demo_with_the_reason(tmp_path: Path) -> None:
+    rig = ring(2)
+    with BagWriter(tmp_path / 'drive') as bag:
+        transforms = [transform_stamped('base_link', cam.frame_id, cam.base_T_cam, START) for cam in rig.cameras]
+        bag.write('/tf_static', message('tf2_msgs/msg/TFMessage')(transforms=transforms), START)
+        for c, cam in enumerate(rig.cameras):
+            stamp = START + c * 3600 * 10**9
+            bag.write(f'/{cam.name}/camera_info', camera_info(cam, stamp), stamp)
+            bag.write(f'/{cam.name}/image_raw/compressed', compressed_image(b'x', 'jpeg', stamp, cam.frame_id), stamp)
+    done = run('demo', '--scene', str(tmp_path / 'drive'), '--out', str(tmp_path / 'result'))
     assert done.returncode == 1
-    assert 'holds pictures, which no demo has written' in done.stderr
-    assert (tmp_path / 'pictures').is_dir()
+    assert 'no moment at which every camera has an image within 250 ms' in done.stderr
+
+
+@pytest.mark.parametrize('name', ['pictures', 'logs'])
+def test_what_no_demo_has_written_is_never_removed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'mine.txt').write_text('precious')
+    drive = recorded_drive(tmp_path.parent / f'{tmp_path.name}_drive')
+    done = run('demo', '--scene', str(drive), '--out', str(tmp_path))
+    assert done.returncode == 1
+    assert f'holds {name}, which no demo has written' in done.stderr
+    assert (tmp_path / name / 'mine.txt').read_text() == 'precious'
+
+
+def test_the_scene_is_never_removed(tmp_path: Path) -> None:
+    drive = recorded_drive(tmp_path / 'recording')
+    (tmp_path / '.semi_smd_demo').touch()
+    done = run('demo', '--scene', str(drive), '--out', str(tmp_path))
+    assert done.returncode == 1
+    assert 'lies in the result folder' in done.stderr
+    assert (drive / 'recording.mcap').is_file()
+
+
+def test_a_demo_that_is_ended_leaves_no_process_behind(tmp_path: Path, tiny_model: Path) -> None:
+    drive, out = recorded_drive(tmp_path / 'drive'), tmp_path / 'result'
+    command = [sys.executable, '-m', 'semi_smd_ros.cli.main', 'demo', '--scene', str(drive), '--out', str(out)]
+    demo = subprocess.Popen(
+        [*command, '--model', str(tiny_model)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def children() -> set[str]:
+        found = subprocess.run(['pgrep', '-f', str(tmp_path)], capture_output=True, text=True, check=False)
+        return set(found.stdout.split()) - {str(demo.pid)}
+
+    until(lambda: len(children()) >= 2, 'node and recorder')
+    demo.kill()
+    demo.wait()
+    until(lambda: not children(), 'the end of node and recorder')
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f'waited {seconds} s for {what}'
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

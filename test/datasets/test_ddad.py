@@ -99,8 +99,11 @@ def test_which_scene_is_meant(tmp_path: Path) -> None:
 
 def test_stamps() -> None:
     assert parse_stamp('2019-06-27T14:30:24.993650Z', Path('x')) == 1561645824993650000
-    with pytest.raises(DataError, match='ISO 8601'):
-        parse_stamp('yesterday', Path('x'))
+    assert parse_stamp('2019-06-27T14:30:24Z', Path('x')) == 1561645824 * 10**9
+    assert parse_stamp('2019-06-27T14:30:24.000000007+00:00', Path('x')) == 1561645824 * 10**9 + 7
+    for wrong in ('yesterday', '2019-13-27T14:30:24Z', None):
+        with pytest.raises(DataError, match='ISO 8601'):
+            parse_stamp(wrong, Path('x'))  # type: ignore[arg-type]
 
 
 def test_what_a_camera_cannot_see_is_dropped_and_receding_ground_stays() -> None:

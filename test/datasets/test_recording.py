@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,18 @@ import pytest
 from rigs import ring
 from rosbags.rosbag2 import Reader
 
-from semi_smd_ros.datasets.messages import camera_info, points_message, raw_image, read_xyz, stamp_of
+from semi_smd_ros.datasets.messages import (
+    camera_info,
+    compressed_image,
+    message,
+    points_message,
+    raw_image,
+    read_xyz,
+    stamp_of,
+    transform_stamped,
+)
 from semi_smd_ros.datasets.recording import BagWriter, write_recording
-from semi_smd_ros.datasets.replay import bag_rig, frames, suggested_slop, synchronized_stamps
+from semi_smd_ros.datasets.replay import bag_rig, frames, image_stamps, suggested_slop, synchronized_stamps
 from semi_smd_ros.datasets.rosbag import SurroundBag, find_cameras, is_rosbag
 from semi_smd_ros.datasets.sample import DataError, EncodedImage, SurroundSample
 from semi_smd_ros.rig import FrameMissing, Rig
@@ -48,7 +58,7 @@ def test_a_recording_reads_back_the_same(tmp_path: Path) -> None:
         np.testing.assert_allclose(rig.base_T_cam_n44, written[0].rig.base_T_cam_n44, atol=1e-12)
         np.testing.assert_allclose(rig.intrinsics_n33, written[0].rig.intrinsics_n33)
         np.testing.assert_allclose(bag.transforms().lookup('map', 'base_link', START + PERIOD // 2)[0, 3], 0.5)
-        read = list(frames(bag, rig, suggested_slop(bag)))
+        read = list(frames(bag, rig, suggested_slop(image_stamps(bag), 2)))
         assert [frame.stamp_ns for frame in read] == [max(s.stamps_ns) for s in written]
         for frame, sample in zip(read, written, strict=True):
             for image, encoded in zip(frame.images, sample.images, strict=True):
@@ -92,10 +102,22 @@ def test_the_stamp_is_read_from_the_bytes(tmp_path: Path) -> None:
 def test_sets_are_known_before_they_are_played(tmp_path: Path) -> None:
     write_recording(samples(4, 3), tmp_path / 'drive')
     with SurroundBag(tmp_path / 'drive') as bag:
-        assert suggested_slop(bag) == pytest.approx(0.06)
-        sets = synchronized_stamps(bag, 0.06)
+        stamps = image_stamps(bag)
+    assert suggested_slop(stamps, 3) == pytest.approx(0.06)
+    sets = synchronized_stamps(stamps, 3, 0.06)
     assert [ordinal for ordinal, _ in sets] == [2, 5, 8, 11]
     assert [s.stamps_ns[0] for _, s in sets] == [START + i * PERIOD for i in range(4)]
+
+
+def test_staggered_cameras_get_the_slop_that_they_need() -> None:
+    def staggered(step_ns: int) -> list[tuple[int, int]]:
+        return [(c, START + i * PERIOD + c * step_ns) for i in range(6) for c in range(6)]
+
+    for step_ms, slop in ((1, 0.06), (15, 0.08), (18, 0.095)):
+        stamps = staggered(step_ms * 10**6)
+        assert suggested_slop(stamps, 6) == pytest.approx(slop)
+        assert len(synchronized_stamps(stamps, 6, slop)) == 6
+    assert suggested_slop([(c, START) for c in range(6)], 6) == 0.25  # one moment has no period
 
 
 def test_topics_carry_the_qos_of_a_vehicle(tmp_path: Path) -> None:
@@ -178,6 +200,37 @@ def test_raw_topics_are_preferred() -> None:
     topics = {'/n/a/image_raw': IMAGE, '/n/a/image_raw/compressed': COMPRESSED, '/n/a/camera_info': INFO}
     (camera,) = find_cameras(topics, Path('x'))
     assert (camera.name, camera.image_topic, camera.compressed) == ('n/a', '/n/a/image_raw', False)
+
+
+def test_a_topic_without_messages_hides_nothing(tmp_path: Path) -> None:
+    (sample,) = samples(1, 1)
+    with BagWriter(tmp_path / 'drive') as bag:
+        bag.write('/cam_0/camera_info', camera_info(sample.rig.cameras[0], START), START)
+        image = compressed_image(sample.images[0].data, 'png', START, 'f')
+        bag.write('/cam_0/image_raw/compressed', image, START)
+        bag.declare('/cam_0/image_raw', IMAGE)
+    with SurroundBag(tmp_path / 'drive') as read:
+        assert [camera.compressed for camera in read.cameras] == [True]
+
+
+def test_frames_with_a_slash_and_nonsense_from_others_are_taken_as_tf2_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (sample,) = samples(1, 1)
+    camera = sample.rig.cameras[0]
+    slashed = dataclasses.replace(camera, frame_id='/' + camera.frame_id)
+    gripper = transform_stamped('base_link', 'gripper', np.eye(4), START)
+    gripper.transform.rotation.w = 0.0
+    mount = transform_stamped('/base_link', '/' + camera.frame_id, camera.base_T_cam, START)
+    with BagWriter(tmp_path / 'drive') as bag:
+        bag.write('/tf_static', message('tf2_msgs/msg/TFMessage')(transforms=[gripper, mount]), START)
+        bag.write('/cam_0/camera_info', camera_info(slashed, START), START)
+        bag.write('/cam_0/image_raw/compressed', compressed_image(sample.images[0].data, 'png', START, 'f'), START)
+    with SurroundBag(tmp_path / 'drive') as read:
+        rig = bag_rig(read)
+    assert rig.cameras[0].frame_id == 'cam_0_optical'
+    np.testing.assert_allclose(rig.cameras[0].base_T_cam, camera.base_T_cam, atol=1e-12)
+    assert 'base_link -> gripper is ignored' in caplog.text
 
 
 def test_a_broken_recording_is_named(tmp_path: Path) -> None:

@@ -49,7 +49,16 @@ def test_sky_counts_as_far_and_unknown_lowers_the_coverage() -> None:
 def test_truth_out_of_range_is_left_out() -> None:
     depth = np.full((4, 4), 10, np.float32)
     assert score_depth(depth, np.array([[1, 1]]), np.array([250.0])) is None
-    assert score_depth(np.full((4, 4), np.nan, np.float32), np.array([[1, 1]]), np.array([5.0])) is None
+
+
+def test_an_image_without_any_depth_costs_coverage() -> None:
+    blind = score_depth(np.full((4, 4), np.nan, np.float32), np.array([[1, 1]]), np.array([5.0]))
+    assert blind is not None
+    assert (blind.points, blind.coverage) == (0, 0)
+    result = summarise([('a', blind), ('a', DepthScores(0.1, 0.5, 10, 1.0))])
+    assert result is not None
+    assert (result['abs_rel'], result['coverage']) == (0.1, 0.5)
+    assert summarise([('a', blind)]) is None
 
 
 def test_the_mean_is_per_camera_first() -> None:

@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from semi_smd_ros.cli.demo.domain import DomainClaim
+
+DOMAIN = DomainClaim()
 # Before rclpy is initialised anywhere: tests never meet another ROS system, nor another test run.
-os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(1, 100))
+os.environ['ROS_DOMAIN_ID'] = str(DOMAIN.number)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['FASTDDS_BUILTIN_TRANSPORTS'] = 'LARGE_DATA'
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: install the ROS wheels, or source a ROS 2 installation')
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ros_harness import OFTEN, Bench, Scene, start_node
-from tiny_model import write_tiny_model
+from ros_harness import OFTEN, Bench, Scene, start_node  # noqa: E402
+from tiny_model import write_tiny_model  # noqa: E402
 
 
 @pytest.fixture(scope='session')

@@ -80,6 +80,28 @@ def test_big_endian_words() -> None:
     np.testing.assert_array_equal(image.pixels, grey)
 
 
+@pytest.mark.parametrize('step', [WIDTH * 2, WIDTH * 2 + 3])
+def test_big_endian_words_survive_the_remap(step: int) -> None:
+    grey = (np.arange(HEIGHT * WIDTH, dtype=np.uint16) * 71).reshape(HEIGHT, WIDTH)
+
+    def small(order: str) -> np.ndarray:
+        rows = np.pad(grey.astype(f'{order}u2').view(np.uint8), ((0, 0), (0, step - WIDTH * 2)))
+        image = decode_raw(rows.tobytes(), HEIGHT, WIDTH, step, 'mono16', 0, is_bigendian=order == '>')
+        return to_network_size(image, lambda pixels: cv2.resize(pixels, (8, 6)))
+
+    np.testing.assert_array_equal(small('>'), small('<'))
+
+
+def test_a_note_on_how_to_hold_the_picture_does_not_turn_it() -> None:
+    jpeg = cv2.imencode('.jpg', np.zeros((40, 80, 3), np.uint8))[1].tobytes()
+    # An APP1 segment with one EXIF entry: orientation (0x0112) = 6, to be turned by a quarter.
+    tiff = b'MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00'
+    segment = b'Exif\x00\x00' + tiff
+    turned = jpeg[:2] + b'\xff\xe1' + (len(segment) + 2).to_bytes(2, 'big') + segment + jpeg[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape[:2] == (80, 40)
+    assert decode_compressed(turned, 'jpeg', 0).size == (80, 40)
+
+
 @pytest.mark.parametrize(
     ('changes', 'reason', 'says'),
     [
@@ -88,6 +110,7 @@ def test_big_endian_words() -> None:
         ({'height': 25}, 'length', 'data has 2304 bytes; expected 2400'),
         ({'height': 0}, 'size', '32x0'),
         ({'encoding': 'nv12', 'height': 23, 'step': 32}, 'size', 'even'),
+        ({'encoding': 'yuyv', 'width': 31}, 'size', 'even number'),
     ],
 )
 def test_a_broken_message_is_refused(changes: dict[str, object], reason: str, says: str) -> None:

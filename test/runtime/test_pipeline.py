@@ -177,5 +177,6 @@ def test_stage_times_are_kept(pipeline: SurroundDepthPipeline) -> None:
     for i in range(3):
         pipeline.cloud(pipeline.process(frame(ring(2), i * 100 * MS)))
     summary = pipeline.stats.summary()
-    assert set(summary) == {'preprocess', 'engine', 'postprocess', 'cloud'}
+    assert set(summary) == {'prepare rig', 'preprocess', 'engine', 'postprocess', 'cloud'}
+    assert summary.pop('prepare rig')['n'] == 1
     assert all(s['n'] == 3 and 0 < s['p50'] <= s['p95'] for s in summary.values())

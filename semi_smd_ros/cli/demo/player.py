@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from ...datasets.replay import synchronized_stamps
+from ...datasets.replay import image_stamps, synchronized_stamps
 from ...datasets.rosbag import SurroundBag
 from .protocol import NODE_NAME, POINTS_TOPIC, say
 
@@ -47,7 +47,7 @@ class Player(Node):
     def __init__(self, bag: SurroundBag, slop_s: float) -> None:
         super().__init__('recording_player')
         self._bag = bag
-        self._sets = deque(synchronized_stamps(bag, slop_s))
+        self._sets = deque(synchronized_stamps(image_stamps(bag), len(bag.cameras), slop_s))
         self.total = len(self._sets)
         # Any camera's CameraInfo tells that its set is done; DDS may be seconds late with one of them.
         self._set_of = {
@@ -78,6 +78,10 @@ class Player(Node):
 
     def _on_answer(self, camera: str, msg: CameraInfo) -> None:
         stamp = msg.header.stamp.sec * 10**9 + msg.header.stamp.nanosec
+        if (camera, stamp) not in self._set_of:
+            raise PlaybackError(
+                f'/{camera}/depth/camera_info has a stamp that was never played: another node publishes it'
+            )
         self._answered.add(self._set_of[camera, stamp])
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
@@ -122,17 +126,32 @@ class Player(Node):
             return f'nobody reads {", ".join(unread)}'
         return '' if self.count_subscribers(POINTS_TOPIC) else f'nobody records {POINTS_TOPIC}'
 
+    def introduce(self) -> None:
+        """Publish every static transform and each camera's first CameraInfo, before anything is timed.
+
+        Recorders find topics one by one, so these may come after the first images in a recording; the node would
+        hold those back for them, and the player the rest for the node.
+        """
+        waiting = {camera.info_topic for camera in self._bag.cameras}
+        for topic, _, _, data in self._bag.raw_messages(('/tf_static', *waiting)):
+            if topic == '/tf_static' or topic in waiting:
+                self._publishers_by_topic[topic].publish(data)
+                waiting.discard(topic)
+        self._spin(SETTLE_S)
+
     def play(self) -> float:
-        """Publish everything; returns how many seconds longer it took than the recording."""
+        """Publish everything else; returns for how many seconds it was held back because the node was busy."""
         start, first_ns, slowed_s, ordinal = time.monotonic(), None, 0.0, 0
-        for topic, _, time_ns, data in self._bag.raw_messages(self._topics):
+        topics = [topic for topic in self._topics if topic != '/tf_static']
+        for topic, _, time_ns, data in self._bag.raw_messages(topics):
             first_ns = time_ns if first_ns is None else first_ns
             due = start + (time_ns - first_ns) * 1e-9 + slowed_s
             self._spin(due - time.monotonic())
             completes = topic in self._images and self._sets and self._sets[0][0] == ordinal
             if completes:
+                began = time.monotonic()
                 self._wait_for(len(self.sent))
-                slowed_s += max(0.0, time.monotonic() - due)
+                slowed_s += time.monotonic() - began
             if topic in self._images:
                 ordinal += 1
             self._publishers_by_topic[topic].publish(data)
@@ -177,6 +196,7 @@ def main() -> int:
         player = Player(bag, arguments.slop)
         try:
             player.wait_until_ready()
+            player.introduce()
             say('started', total=player.total)
             began = time.monotonic()
             slowed = player.play()

@@ -12,6 +12,10 @@ POINTS_TOPIC = f'/{NODE_NAME}/points'
 ODOMETRY_TOPIC = f'/{NODE_NAME}/odometry'
 
 
+class DemoError(RuntimeError):
+    """The demo could not be run to its end; the message says why and where the logs are."""
+
+
 def say(event: str, **values: Any) -> None:
     """Send one event to the parent process."""
     sys.stdout.write(json.dumps({'event': event, **values}) + '\n')

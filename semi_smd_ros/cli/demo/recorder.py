@@ -65,15 +65,14 @@ def main() -> int:
     with BagWriter(arguments.bag) as bag:
         recorder = Recorder(bag, arguments.cameras)
         say('ready')
-        # A set counts as recorded when every topic that each set is published on has it.
         per_set = [POINTS_TOPIC, *(t for t in output_topics(arguments.cameras) if '/depth/' in t)]
         told = 0
         while not stopping.is_set():
             rclpy.spin_once(recorder, timeout_sec=0.05)
-            whole = min(recorder.received[topic] for topic in per_set)
-            if whole > told:
-                told = whole
-                say('recorded', sets=whole)
+            messages = sum(recorder.received[topic] for topic in per_set)
+            if messages > told:
+                told = messages
+                say('recorded', sets=recorder.received[POINTS_TOPIC])
         recorder.destroy_node()
     rclpy.try_shutdown()
     return 0

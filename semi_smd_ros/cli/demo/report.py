@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,34 @@ from rosbags.highlevel import AnyReader
 
 from ...datasets.messages import TYPESTORE, read_xyz, stamp_of
 from ...datasets.replay import decode
-from ...datasets.rosbag import SurroundBag
+from ...datasets.rosbag import BagCamera, SurroundBag
 from ...evaluation import PROTOCOL, DepthScores, score_depth, summarise
 from ...evaluation.pictures import birds_eye, mosaic
 from ...rig import CameraModel, RectifyMap, Rig, flat_ground_depth
+from ...runtime import InputError
 from ...runtime.images import to_network_size
 from .protocol import NODE_NAME, POINTS_TOPIC
 
+# The node's publishers keep five samples, so what is six sets late will never come.
+_LATE_SETS = 5
+_DEPTH_TOPIC = re.compile(r'/(?P<camera>.+)/depth/(?P<kind>image|camera_info)')
 _STAGE = re.compile(r'^(?P<stage>.+) (?P<percentile>p50|p95) \(ms\)$')
 
 
 @dataclass
 class OutputSet:
-    """What the node published for one set: per camera (depth, its CameraInfo), and the cloud with its arrival."""
+    """What the node published for one set: per camera (depth, its CameraInfo), and the cloud with its arrival.
 
-    depths: dict[str, Any]
-    infos: dict[str, Any]
+    A camera whose image the node could not use has no depth.
+    """
+
+    depths: dict[str, Any] = field(default_factory=dict)
+    infos: dict[str, Any] = field(default_factory=dict)
     cloud: Any = None
     arrived_ns: int = 0
 
-    def is_complete(self, cameras: int) -> bool:
+    def is_whole(self, cameras: int) -> bool:
+        """Whether nothing more can come."""
         return self.cloud is not None and len(self.depths) == len(self.infos) == cameras
 
 
@@ -46,6 +54,7 @@ class Report:
         self._rig = rig
         self._output_bag = output_bag
         self._sent = list(sent)
+        self._maps: dict[str, RectifyMap] = {}
         self._scores: list[tuple[str, DepthScores | None]] = []
         self._ground_scores: list[tuple[str, DepthScores | None]] = []
         self._end_to_end_ms: list[float] = []
@@ -55,19 +64,28 @@ class Report:
     def make(self, folder: Path, on_set: Callable[[], None]) -> dict[str, Any]:
         """Write the pictures into `folder` and return the summary's figures; `on_set` is called after every set."""
         truth = self._ground_truth()
-        for number, (sent, images, output) in enumerate(self._joined()):
-            if output.is_complete(len(self._rig)):
+        for number, (sent, images, output) in enumerate(
+            zip(self._sent, self._input_images(), self._outputs(), strict=True)
+        ):
+            if output.cloud is not None:
                 self.sets_out += 1
                 self._end_to_end_ms.append((output.arrived_ns - sent['sent_ns']) / 1e6)
                 self._draw(folder, number, images, output)
                 self._score(sent, output, truth)
             on_set()
         scores, ground = summarise(self._scores), summarise(self._ground_scores)
+        diagnostics = self._last_diagnostics()
         return {
             'sets_in': len(self._sent),
             'sets_out': self.sets_out,
             'sets_dropped': len(self._sent) - self.sets_out,
-            'latency_ms': self._latency(),
+            'drop_reasons': _counts(diagnostics.get('sets', {}), 'dropped: '),
+            'images_rejected': {
+                camera.name: reasons
+                for camera in self._rig.cameras
+                if (reasons := _counts(diagnostics.get(f'camera {camera.name}', {}), 'rejected: '))
+            },
+            'latency_ms': self._latency(diagnostics.get('engine', {})),
             'abs_rel': scores and scores['abs_rel'],
             'd1': scores and scores['d1'],
             'abs_rel_ground': ground and ground['abs_rel'],
@@ -77,72 +95,80 @@ class Report:
             'pictures': [str(path) for path in self.pictures],
         }
 
-    def _joined(self) -> Iterator[tuple[Mapping[str, Any], list[Any], OutputSet]]:
-        """Every set with its input images and its outputs, in order, one in memory at a time."""
-        outputs = self._outputs()
-        images = self._input_images()
-        for sent in self._sent:
-            yield sent, next(images), next(outputs)
-
     def _input_images(self) -> Iterator[list[Any]]:
+        """(camera, message) of every camera, set by set."""
         topics = {camera.image_topic: i for i, camera in enumerate(self._recording.cameras)}
-        wanted = {
-            (i, stamp): number for number, sent in enumerate(self._sent) for i, stamp in enumerate(sent['stamps_ns'])
-        }
+        number_of = {(i, stamp): n for n, sent in enumerate(self._sent) for i, stamp in enumerate(sent['stamps_ns'])}
         gathered: dict[int, list[Any]] = {}
         upcoming = 0
         for topic, _, msg in self._recording.messages(tuple(topics)):
             i = topics[topic]
-            number = wanted.get((i, stamp_of(msg)))
-            if number is None:
+            number = number_of.get((i, stamp_of(msg)), -1)
+            if number < upcoming:
                 continue
-            group = gathered.setdefault(number, [None] * len(topics))
-            group[i] = (self._recording.cameras[i], msg)
-            while upcoming in gathered and None not in gathered[upcoming]:
+            gathered.setdefault(number, [None] * len(topics))[i] = (self._recording.cameras[i], msg)
+            while None not in gathered.get(upcoming, [None]):
                 yield gathered.pop(upcoming)
                 upcoming += 1
 
     def _outputs(self) -> Iterator[OutputSet]:
         """Outputs of every set, in order; a set that never came out whole is given as far as it came."""
+        pending: dict[int, OutputSet] = {}
+        upcoming = newest = 0
+        for number, camera, kind, time_ns, msg in self._output_messages():
+            if number < upcoming:
+                continue
+            newest = max(newest, number)
+            output = pending.setdefault(number, OutputSet())
+            if kind == 'points':
+                output.cloud, output.arrived_ns = msg, time_ns
+            else:
+                (output.depths if kind == 'image' else output.infos)[camera] = msg
+            while upcoming <= newest and (
+                pending.get(upcoming, OutputSet()).is_whole(len(self._rig)) or newest - upcoming > _LATE_SETS
+            ):
+                yield pending.pop(upcoming, OutputSet())
+                upcoming += 1
+        for number in range(upcoming, len(self._sent)):
+            yield pending.pop(number, OutputSet())
+
+    def _output_messages(self) -> Iterator[tuple[int, str, str, int, Any]]:
+        """(number of the set, camera, 'image' | 'camera_info' | 'points', arrival in ns, message)."""
         cameras = [camera.name for camera in self._recording.cameras]
-        by_stamp = {sent['stamp_ns']: n for n, sent in enumerate(self._sent)}
-        by_camera_stamp = {
-            (cameras[i], stamp): n for n, sent in enumerate(self._sent) for i, stamp in enumerate(sent['stamps_ns'])
-        }
-        pending = {n: OutputSet({}, {}) for n in range(len(self._sent))}
-        upcoming = 0
+        number_of = {('', sent['stamp_ns']): n for n, sent in enumerate(self._sent)}
+        for n, sent in enumerate(self._sent):
+            number_of |= {(name, stamp): n for name, stamp in zip(cameras, sent['stamps_ns'], strict=True)}
         with AnyReader([self._output_bag], default_typestore=TYPESTORE) as reader:
             for connection, time_ns, data in reader.messages():
-                match = re.fullmatch(r'/(.+)/depth/(image|camera_info)', connection.topic)
+                match = _DEPTH_TOPIC.fullmatch(connection.topic)
                 if match is None and connection.topic != POINTS_TOPIC:
                     continue
-                msg = reader.deserialize(data, connection.msgtype)
-                key = stamp_of(msg)
-                number = by_stamp.get(key) if match is None else by_camera_stamp.get((match[1], key))
-                if number not in pending:
-                    continue
-                if match is None:
-                    pending[number].cloud, pending[number].arrived_ns = msg, time_ns
-                else:
-                    getattr(pending[number], 'depths' if match[2] == 'image' else 'infos')[match[1]] = msg
-                while upcoming in pending and pending[upcoming].is_complete(len(cameras)):
-                    yield pending.pop(upcoming)
-                    upcoming += 1
-        for number in sorted(pending):
-            yield pending[number]
+                msg: Any = reader.deserialize(data, connection.msgtype)
+                camera, kind = ('', 'points') if match is None else (match['camera'], match['kind'])
+                number = number_of.get((camera, stamp_of(msg)))
+                if number is not None:
+                    yield number, camera, kind, time_ns, msg
 
-    def _latency(self) -> dict[str, dict[str, float]]:
-        """Percentiles per stage as the node last told them, and from the last image's departure to the cloud."""
-        latency: dict[str, dict[str, float]] = {}
+    def _last_diagnostics(self) -> dict[str, dict[str, str]]:
+        """The newest values of every part of the node's diagnostics: 'node', 'sets', 'engine', 'camera <name>'."""
+        newest: dict[str, dict[str, str]] = {}
         with AnyReader([self._output_bag], default_typestore=TYPESTORE) as reader:
             wanted = [c for c in reader.connections if c.topic == '/diagnostics']
             for connection, _, data in reader.messages(connections=wanted) if wanted else ():
                 msg: Any = reader.deserialize(data, connection.msgtype)
                 for status in msg.status:
-                    for pair in status.values if status.name == f'{NODE_NAME}: engine' else ():
-                        match = _STAGE.match(pair.key)
-                        if match:
-                            latency.setdefault(match['stage'], {})[match['percentile']] = float(pair.value)
+                    node, _, part = status.name.partition(': ')
+                    if node == NODE_NAME:
+                        newest[part] = {pair.key: pair.value for pair in status.values}
+        return newest
+
+    def _latency(self, engine: Mapping[str, str]) -> dict[str, dict[str, float]]:
+        """Percentiles per stage as the node tells them, and from the last image's departure to the cloud's arrival."""
+        latency: dict[str, dict[str, float]] = {}
+        for key, value in engine.items():
+            match = _STAGE.match(key)
+            if match:
+                latency.setdefault(match['stage'], {})[match['percentile']] = float(value)
         if self._end_to_end_ms:
             p50, p95 = np.percentile(self._end_to_end_ms, [50, 95])
             latency['end_to_end'] = {'p50': round(float(p50), 2), 'p95': round(float(p95), 2)}
@@ -155,22 +181,34 @@ class Report:
         }
 
     def _draw(self, folder: Path, number: int, images: list[Any], output: OutputSet) -> None:
-        depths = np.stack([depth_array(output.depths[camera.name]) for camera in self._rig.cameras])
-        height, width = depths.shape[1:]
-        rgb = np.stack(
-            [
-                to_network_size(decode(*image), RectifyMap(camera.model, width, height))
-                for camera, image in zip(self._rig.cameras, images, strict=True)
-            ]
-        )
-        poses = self._rig.base_T_cam_n44
         when = f'set {number + 1} of {len(self._sent)}'
-        picture = mosaic(rgb, depths, self._rig.names, poses, f'{when}: metric depth')
-        self._save(folder / f'mosaic_{number:04d}.png', picture)
+        if output.depths:
+            height, width = depth_array(next(iter(output.depths.values()))).shape
+            unknown = np.full((height, width), np.nan, np.float32)
+            names = self._rig.names
+            depths = np.stack(
+                [depth_array(output.depths[name]) if name in output.depths else unknown for name in names]
+            )
+            rgb = np.stack([self._rectified(i, image, width, height) for i, image in enumerate(images)])
+            picture = mosaic(rgb, depths, names, self._rig.base_T_cam_n44, f'{when}: metric depth')
+            self._save(folder / f'mosaic_{number:04d}.png', picture)
         points = read_xyz(output.cloud)
-        colours = cloud_rgb(output.cloud)
         title = f'{when}: fused cloud, {len(points)} points, forward is up'
-        self._save(folder / f'birds_eye_{number:04d}.png', birds_eye(points, colours, title))
+        self._save(folder / f'birds_eye_{number:04d}.png', birds_eye(points, cloud_rgb(output.cloud), title))
+
+    def _rectified(self, index: int, image: tuple[BagCamera, Any], width: int, height: int) -> np.ndarray:
+        """The picture that belongs to a depth image; black for one that cannot be used, as the node found too."""
+        camera = self._rig.cameras[index]
+        if camera.name not in self._maps:
+            self._maps[camera.name] = RectifyMap(camera.model, width, height)
+        remap = self._maps[camera.name]
+        try:
+            decoded = decode(*image)
+        except InputError:
+            return np.zeros((height, width, 3), np.uint8)
+        if decoded.size != remap.source_size:
+            return np.zeros((height, width, 3), np.uint8)
+        return to_network_size(decoded, remap)
 
     def _save(self, path: Path, picture: np.ndarray) -> None:
         if not cv2.imwrite(str(path), picture):
@@ -180,7 +218,7 @@ class Report:
     def _score(self, sent: Mapping[str, Any], output: OutputSet, truth: Mapping[tuple[str, int], np.ndarray]) -> None:
         for camera, stamp in zip(self._rig.cameras, sent['stamps_ns'], strict=True):
             points = truth.get((camera.name, stamp))
-            if points is None or not len(points):
+            if points is None or not len(points) or camera.name not in output.infos or camera.name not in output.depths:
                 continue
             info = output.infos[camera.name]
             model = CameraModel.from_camera_info(info)
@@ -191,6 +229,10 @@ class Report:
             ground = np.where(np.isnan(depth), np.float32(np.nan), ground)
             self._scores.append((camera.name, score_depth(depth, uv[inside], points[inside, 2])))
             self._ground_scores.append((camera.name, score_depth(ground, uv[inside], points[inside, 2])))
+
+
+def _counts(values: Mapping[str, str], prefix: str) -> dict[str, int]:
+    return {key.removeprefix(prefix): int(value) for key, value in values.items() if key.startswith(prefix)}
 
 
 def depth_array(msg: Any) -> np.ndarray:

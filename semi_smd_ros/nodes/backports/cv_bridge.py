@@ -95,7 +95,7 @@ class CvBridge:
     ) -> np.ndarray:
         """Decode a JPEG or PNG to bgr8, or to `desired_encoding`. Raises CvBridgeError where it is broken."""
         buffer = np.frombuffer(cmprs_img_msg.data, np.uint8)
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if buffer.size else None
+        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if buffer.size else None
         if pixels is None:
             raise CvBridgeError(f'{buffer.size} bytes of format {cmprs_img_msg.format!r} could not be decoded')
         if desired_encoding in ('passthrough', 'bgr8'):

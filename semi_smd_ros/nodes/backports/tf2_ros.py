@@ -31,7 +31,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f'{error}; expected the message package tf2_msgs: where ROS comes from wheels, run tools/build_tf2_msgs.py '
-        '(make setup does); elsewhere install ros-$ROS_DISTRO-tf2-msgs'
+        '(make demo does); elsewhere install ros-$ROS_DISTRO-tf2-msgs'
     ) from error
 
 
