@@ -12,7 +12,7 @@ INPUTS := setup.py constraints.txt tools/tf2_msgs/requirements.txt tools/build_t
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m semi_smd_ros.cli.main demo $(if $(SCENE),--scene '$(SCENE)') $(if $(OUT),--out '$(OUT)') \
+	@$(BIN)/python -m semi_smd_ros.cli.main demo $(if $(SCENE),--scene '$(SCENE)') $(if $(OUT),--out '$(OUT)') \
 	  $(if $(MODEL),--model '$(MODEL)') $(if $(BASE_FRAME),--base-frame '$(BASE_FRAME)')
 
 test: $(VENV)/.test
