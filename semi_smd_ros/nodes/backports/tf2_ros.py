@@ -167,7 +167,7 @@ class TransformListener:
         static_qos: QoSProfile | int | None = None,
     ) -> None:
         if spin_thread:
-            raise NotImplementedError('spin_thread=True; expected False: spin the node that was given')
+            raise ValueError('spin_thread=True; expected False: spin the node that was given')
         self.buffer = buffer
         self.node = node
         self.group = ReentrantCallbackGroup()
