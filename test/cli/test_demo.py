@@ -173,6 +173,15 @@ def test_cameras_that_never_meet_end_the_demo_with_the_reason(tmp_path: Path) ->
     assert 'no moment at which every camera has an image within 250 ms' in done.stderr
 
 
+def test_another_base_frame_is_asked_for(tmp_path: Path) -> None:
+    done = run(
+        'demo', '--scene', str(recorded_drive(tmp_path / 'drive')), '--out', str(tmp_path / 'x'), '--base-frame', 'car'
+    )
+    assert done.returncode == 1
+    assert "frame 'car' unknown; known are" in done.stderr
+    assert 'BASE_FRAME=<frame>' in done.stderr
+
+
 @pytest.mark.parametrize('name', ['pictures', 'logs'])
 def test_what_no_demo_has_written_is_never_removed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()

@@ -20,6 +20,7 @@ from ...datasets.recording import write_recording
 from ...datasets.replay import bag_rig, image_stamps, suggested_slop, synchronized_stamps
 from ...datasets.rosbag import SurroundBag, is_rosbag
 from ...datasets.sample import DataError
+from ...rig import FrameMissing, Rig
 from .folder import point_latest, prepare_folder
 from .processes import DemoProcesses
 from .protocol import DemoError
@@ -38,7 +39,7 @@ def run_demo(scene: Path, out: Path | None, model: str, base_frame: str, console
     recording = scene if source is None else _record(source, folder / 'recording', console)
     with SurroundBag(recording) as bag, _progress(console) as progress:
         reading = progress.add_task('reading the recording', total=None)
-        rig = bag_rig(bag, base_frame)
+        rig = _rig(bag, base_frame)
         stamps = image_stamps(bag)
         slop_s = suggested_slop(stamps, len(rig))
         sets = synchronized_stamps(stamps, len(rig), slop_s)
@@ -84,6 +85,16 @@ def _record(scene: DdadScene, path: Path, console: Console) -> Path:
     with _progress(console) as progress:
         write_recording(progress.track(scene, total=len(scene), description='making a recording'), path)
     return path
+
+
+def _rig(bag: SurroundBag, base_frame: str) -> Rig:
+    try:
+        return bag_rig(bag, base_frame)
+    except FrameMissing as error:
+        raise DemoError(
+            f'{bag.path}: {error}; a vehicle whose frame is not called {base_frame} is played with BASE_FRAME=<frame> '
+            '(semi-smd demo --base-frame)'
+        ) from error
 
 
 def _why_no_set(recording: Path, slop_s: float) -> str:
