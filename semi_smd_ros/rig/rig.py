@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,12 @@ class Rig:
         return np.stack([camera.base_T_cam for camera in self.cameras])
 
     def fingerprint(self) -> str:
-        """A hash that changes whenever any camera's calibration, pose, frame or mask changes."""
+        """A hash that tells rigs apart by any camera's calibration, pose, frame or mask."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        # Asked for with every set of images, and masks have millions of pixels; a rig never changes.
         digest = hashlib.sha1(self.base_frame.encode(), usedforsecurity=False)
         for camera in self.cameras:
             model = camera.model
