@@ -4,7 +4,7 @@
 from .camera import CameraModel, RigError
 from .config import RigConfig, RigConfigCamera, load_rig_yaml
 from .dgp import rig_from_dgp_calibration
-from .geometry import flat_ground_depth, rays
+from .geometry import FAR_WITHOUT_GROUND_M, flat_ground_depth, rays
 from .rectify import RectifyMap
 from .rig import Rig, RigCamera, rig_from_camera_infos
 from .transforms import (
@@ -17,6 +17,7 @@ from .transforms import (
 )
 
 __all__ = [
+    'FAR_WITHOUT_GROUND_M',
     'CameraModel',
     'FrameMissing',
     'RectifyMap',

@@ -5,12 +5,18 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from .camera import RigError
+
+# Transforms kept of one frame, and frames: ten seconds at 1 kHz, and far more frames than a vehicle has. Whatever
+# somebody publishes, memory stays bounded.
+MAX_HISTORY = 10_000
+MAX_FRAMES = 1_000
 
 
 class TransformError(LookupError):
@@ -86,14 +92,14 @@ class _Edge:
     stamps_ns: list[int] = field(default_factory=list)
     transforms: list[np.ndarray] = field(default_factory=list)
 
-    def insert(self, stamp_ns: int, transform: np.ndarray, oldest_ns: int) -> None:
+    def insert(self, stamp_ns: int, transform: np.ndarray, oldest_ns: int, most: int) -> None:
         at = bisect.bisect_left(self.stamps_ns, stamp_ns)
         if at < len(self.stamps_ns) and self.stamps_ns[at] == stamp_ns:
             self.transforms[at] = transform
         else:
             self.stamps_ns.insert(at, stamp_ns)
             self.transforms.insert(at, transform)
-        keep = bisect.bisect_left(self.stamps_ns, oldest_ns)
+        keep = max(bisect.bisect_left(self.stamps_ns, oldest_ns), len(self.stamps_ns) - most)
         del self.stamps_ns[:keep], self.transforms[:keep]
 
     def at(self, stamp_ns: int | None, child: str) -> np.ndarray:
@@ -114,10 +120,14 @@ class _Edge:
 
 
 class TransformTree:
-    """Parent-child transforms, static or over time, and the path between any two frames. Thread-safe."""
+    """Parent-child transforms, static or over time, and the path between any two frames. Thread-safe.
 
-    def __init__(self, cache_time_s: float = 10.0) -> None:
+    Of every moving frame the last `cache_time_s` seconds are kept, and at most `max_history` transforms.
+    """
+
+    def __init__(self, cache_time_s: float = 10.0, max_history: int = MAX_HISTORY) -> None:
         self._cache_ns = int(cache_time_s * 1e9)
+        self._max_history = max_history
         self._edges: dict[str, _Edge] = {}
         self._lock = threading.RLock()
 
@@ -131,7 +141,8 @@ class TransformTree:
     ) -> None:
         """Store that `parent_T_child` (4,4) takes points of `child` into `parent`, for all time or at a stamp.
 
-        Raises RigError when the frames are empty or equal, or a moving transform comes without a stamp.
+        Raises RigError when the frames are empty or equal, a moving transform comes without a stamp, or there are
+        too many frames.
         """
         if not parent or not child or parent == child:
             raise RigError(f'transform from {parent!r} to {child!r}; expected two different, non-empty frames')
@@ -142,6 +153,8 @@ class TransformTree:
             raise RigError(f'{parent} -> {child} is {transform.tolist()}; expected a finite 4x4 matrix')
         with self._lock:
             edge = self._edges.get(child)
+            if edge is None and len(self._edges) >= MAX_FRAMES:
+                raise RigError(f'{parent} -> {child} would be one of more than {MAX_FRAMES} frames; expected fewer')
             if edge is None or edge.parent != parent or edge.static != static:
                 edge = self._edges[child] = _Edge(parent, static)
             if static:
@@ -149,7 +162,7 @@ class TransformTree:
             else:
                 assert stamp_ns is not None
                 newest = max(stamp_ns, edge.stamps_ns[-1] if edge.stamps_ns else stamp_ns)
-                edge.insert(stamp_ns, transform, newest - self._cache_ns)
+                edge.insert(stamp_ns, transform, newest - self._cache_ns, self._max_history)
 
     def lookup(self, target: str, source: str, stamp_ns: int | None = None) -> np.ndarray:
         """`target_T_source` (4,4) at a stamp, or at the latest stamp that all moving parts of the path have.
@@ -171,9 +184,18 @@ class TransformTree:
             up = source_path[: source_path.index(common)]
             down = target_path[: target_path.index(common)]
             if stamp_ns is None:
-                moving = [self._edges[f] for f in (*up, *down) if not self._edges[f].static]
-                stamp_ns = min((edge.stamps_ns[-1] for edge in moving), default=None)
+                stamp_ns = self._latest((*up, *down))
             return np.linalg.inv(self._chain(down, stamp_ns)) @ self._chain(up, stamp_ns)
+
+    def latest_stamp(self, target: str, source: str) -> int | None:
+        """The latest stamp (ns) that all moving parts between two frames have; None where nothing moves."""
+        with self._lock:
+            target_path, source_path = self._path(target), self._path(source)
+            return self._latest(sorted(set(target_path) ^ set(source_path)))
+
+    def _latest(self, frames: Sequence[str]) -> int | None:
+        moving = [edge for edge in map(self._edges.get, frames) if edge is not None and not edge.static]
+        return min((edge.stamps_ns[-1] for edge in moving), default=None)
 
     def clear(self) -> None:
         """Forget everything."""

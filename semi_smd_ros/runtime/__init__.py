@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs on the vehicle: synchroniser, pipeline, engines. Needs neither ROS nor torch."""
 
+from .allocator import keep_freed_memory
 from .cloud import CloudBuilder, CloudConfig, PackedCloud
 from .engine import Engine, EngineInputs, EngineOutputs, EngineSpec, ModelError, load_engine
 from .frame import SurroundDepth, SurroundFrame
 from .images import SUPPORTED_ENCODINGS, CameraImage, InputError, check_layout, decode_compressed, decode_raw
+from .labels import label_images
 from .pipeline import PipelineConfig, SurroundDepthPipeline
 from .synchronizer import SurroundSynchronizer, SynchronizedSet
 
@@ -29,5 +31,7 @@ __all__ = [
     'check_layout',
     'decode_compressed',
     'decode_raw',
+    'keep_freed_memory',
+    'label_images',
     'load_engine',
 ]

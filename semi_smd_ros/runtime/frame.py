@@ -33,7 +33,8 @@ class SurroundDepth:
     """Metric depth of one set, in the rectified images of the network's size.
 
     `depth_nhw` (float32 metres, Z; NaN unknown, +inf too far to tell), `confidence_nhw` (float32, 0..1),
-    `semantics_nhw` (integer class indices, at the network's own resolution), `images_nhw3` (uint8 RGB),
+    `semantics_nhw` (uint8 class ids, 255 unknown, at the network's own resolution), each (N,0,0) where it was not asked
+    for; `images_nhw3` (uint8 RGB),
     `prev_T_now` (4,4): ego-motion since the previous set, None where there was none. `memory_reset` says why the
     temporal memory was wiped before this set, or is None.
     """

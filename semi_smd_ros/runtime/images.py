@@ -10,13 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-
-class InputError(ValueError):
-    """A message or image that cannot be used. `reason` is a short key to count it by."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+from .compressed_size import compressed_size
+from .input_error import InputError as InputError  # most import it from here
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +30,9 @@ class CameraImage:
             height = height * 2 // 3
         return width, height
 
+
+# More than any camera has: what claims more is broken, or means harm.
+MAX_PIXELS = 2**27
 
 # Bytes per pixel and channels of what a driver may send. Planar 4:2:0 has 3/2 rows of one byte each.
 _BYTES_PER_PIXEL: dict[str, int] = {
@@ -117,9 +115,16 @@ def view_pixels(data: Any, height: int, width: int, step: int, encoding: str, is
 
 
 def decode_compressed(data: Any, format: str, stamp_ns: int) -> CameraImage:
-    """Decode the bytes of a CompressedImage (JPEG, PNG, ...) to bgr8. Raises InputError where it is broken."""
+    """Decode the bytes of a CompressedImage (JPEG or PNG) to bgr8. Raises InputError where it is broken."""
     buffer = np.frombuffer(data, dtype=np.uint8)
-    pixels = cv2.imdecode(buffer, _AS_STORED) if buffer.size else None
+    # Before a decoder makes room for what the header claims.
+    width, height = compressed_size(buffer.data)
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError('size', f'image claims to be {width}x{height}; expected at most {MAX_PIXELS} pixels')
+    try:
+        pixels = cv2.imdecode(buffer, _AS_STORED)
+    except cv2.error as error:
+        raise InputError('compressed', f'{buffer.size} bytes of format {format!r}: {error}') from error
     if pixels is None:
         raise InputError(
             'compressed', f'{buffer.size} bytes of format {format!r} could not be decoded; expected a whole JPEG or PNG'
@@ -127,15 +132,26 @@ def decode_compressed(data: Any, format: str, stamp_ns: int) -> CameraImage:
     return CameraImage(pixels, 'bgr8', stamp_ns)
 
 
-def to_network_size(image: CameraImage, remap: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """RGB uint8 (h,w,3) of `image` after `remap`; colours change after the remap where that is exact, being smaller."""
+def to_network_size(
+    image: CameraImage, remap: Callable[[np.ndarray], np.ndarray], out: np.ndarray | None = None
+) -> np.ndarray:
+    """RGB uint8 (h,w,3) of `image` after `remap`; colours change after the remap where that is exact, being smaller.
+
+    `out`, where given, is written and returned.
+    """
     pixels, encoding = image.pixels, image.encoding
     if encoding in _CONVERT_FIRST:
         code = _TO_RGB[encoding]
         assert code is not None
-        return remap(cv2.cvtColor(np.ascontiguousarray(pixels), code))
+        pixels, code = cv2.cvtColor(np.ascontiguousarray(pixels), code), None
+    else:
+        code = _TO_RGB.get(encoding, cv2.COLOR_GRAY2RGB)
     small = remap(pixels)
-    if encoding in ('mono16', '16UC1'):
-        return cv2.cvtColor((small >> 8).astype(np.uint8), cv2.COLOR_GRAY2RGB)
-    code = _TO_RGB[encoding]
-    return small if code is None else cv2.cvtColor(small, code)
+    if small.dtype != np.uint8:
+        small = (small >> 8).astype(np.uint8)
+    if code is not None:
+        return cv2.cvtColor(small, code, dst=out)
+    if out is None:
+        return small
+    np.copyto(out, small)
+    return out

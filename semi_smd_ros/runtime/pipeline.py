@@ -11,6 +11,7 @@ from ..rig import Rig
 from .cloud import CloudBuilder, CloudConfig, PackedCloud
 from .engine import Engine, EngineOutputs
 from .frame import SurroundDepth, SurroundFrame
+from .labels import mask_labels
 from .memory import MemoryPolicy
 from .preprocess import PreparedRig, engine_inputs, prepare_rig, rectify_images
 from .stats import StageTimes
@@ -27,7 +28,7 @@ class PipelineConfig:
 class SurroundDepthPipeline:
     """Preprocess, engine, postprocess. The live node and offline replay call this same object.
 
-    Not thread-safe: one thread calls `process`, `cloud` and `reset`.
+    `config` may be replaced between sets. Not thread-safe: one thread calls `process`, `cloud` and `reset`.
     """
 
     def __init__(self, engine: Engine, config: PipelineConfig | None = None) -> None:
@@ -38,13 +39,14 @@ class SurroundDepthPipeline:
         self._prepared: PreparedRig | None = None
         self._build_cloud = CloudBuilder()
 
-    def process(self, frame: SurroundFrame) -> SurroundDepth:
+    def process(self, frame: SurroundFrame, *, depth: bool = True, semantics: bool = True) -> SurroundDepth:
         """One set. Raises InputError for a bad image, ModelError when the model does not fit the rig.
 
+        Without `depth` (with confidence) or `semantics`, those arrays of the result are empty, (N,0,0): nobody listens.
         A set that fails leaves the memory wiped: the next one starts afresh.
         """
         try:
-            prepared = self._prepare(frame.rig)
+            prepared = self.warm(frame.rig)
             with self.stats.measure('preprocess'):
                 images_nhw3 = rectify_images(frame, prepared)
                 inputs = engine_inputs(frame, prepared, images_nhw3)
@@ -52,7 +54,7 @@ class SurroundDepthPipeline:
             with self.stats.measure('engine'):
                 outputs = self.engine.run(inputs, use_memory=memory_reset is None)
             with self.stats.measure('postprocess'):
-                return self._postprocess(frame, prepared, images_nhw3, outputs, memory_reset)
+                return _postprocess(frame, prepared, images_nhw3, outputs, memory_reset, depth, semantics)
         except Exception:
             self.reset('a set failed')
             raise
@@ -67,7 +69,11 @@ class SurroundDepthPipeline:
         self.engine.reset_memory()
         self.memory.reset(reason)
 
-    def _prepare(self, rig: Rig) -> PreparedRig:
+    def warm(self, rig: Rig) -> PreparedRig:
+        """Prepare the maps of a rig, unless that is done: before its first set, or with it.
+
+        Raises ModelError when the model does not fit the rig.
+        """
         if self._prepared is None or self._prepared.fingerprint != rig.fingerprint():
             self.engine.check_rig(rig)
             # Once per rig; a stage of its own, so that it doesn't pass for the cost of a set.
@@ -82,27 +88,38 @@ class SurroundDepthPipeline:
             self.engine.reset_memory()
         return reason
 
-    def _postprocess(
-        self,
-        frame: SurroundFrame,
-        prepared: PreparedRig,
-        images_nhw3: np.ndarray,
-        outputs: EngineOutputs,
-        memory_reset: str | None,
-    ) -> SurroundDepth:
-        valid = frame.camera_valid
-        depth = outputs.depth[:, 0]
-        unknown = ~prepared.known_nhw | ~np.asarray(valid)[:, None, None] | ~(depth > 0)
-        return SurroundDepth(
-            stamp_ns=frame.stamp_ns,
-            stamps_ns=tuple(None if image is None else image.stamp_ns for image in frame.images),
-            rig=frame.rig,
-            rectified=prepared.rectified,
-            camera_valid=valid,
-            depth_nhw=np.where(unknown, np.float32(np.nan), depth),
-            confidence_nhw=np.where(unknown, np.float32(0), outputs.confidence[:, 0]),
-            semantics_nhw=outputs.semantics,
-            images_nhw3=images_nhw3,
-            prev_T_now=outputs.ego_motion if memory_reset is None else None,
-            memory_reset=memory_reset,
-        )
+
+def _postprocess(
+    frame: SurroundFrame,
+    prepared: PreparedRig,
+    images_nhw3: np.ndarray,
+    outputs: EngineOutputs,
+    memory_reset: str | None,
+    with_depth: bool,
+    with_semantics: bool,
+) -> SurroundDepth:
+    valid = frame.camera_valid
+    known_nhw = prepared.known_nhw
+    if not all(valid):
+        known_nhw = known_nhw & np.asarray(valid)[:, None, None]
+    depth_nhw = confidence_nhw = np.empty((len(valid), 0, 0), np.float32)
+    semantics_nhw = np.empty((len(valid), 0, 0), np.uint8)
+    if with_depth:
+        has_depth = (outputs.depth[:, 0] > 0) & known_nhw
+        depth_nhw = np.where(has_depth, outputs.depth[:, 0], np.float32(np.nan))
+        confidence_nhw = np.where(has_depth, outputs.confidence[:, 0], np.float32(0))
+    if with_semantics:
+        semantics_nhw = mask_labels(outputs.semantics, known_nhw)
+    return SurroundDepth(
+        stamp_ns=frame.stamp_ns,
+        stamps_ns=tuple(None if image is None else image.stamp_ns for image in frame.images),
+        rig=frame.rig,
+        rectified=prepared.rectified,
+        camera_valid=valid,
+        depth_nhw=depth_nhw,
+        confidence_nhw=confidence_nhw,
+        semantics_nhw=semantics_nhw,
+        images_nhw3=images_nhw3,
+        prev_T_now=outputs.ego_motion if memory_reset is None else None,
+        memory_reset=memory_reset,
+    )

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
+import cv2
 import numpy as np
 
 from ..rig import RectifyMap, Rig, RigCamera
@@ -17,7 +19,9 @@ from .images import InputError, to_network_size
 class PreparedRig:
     """What follows from a rig alone: its maps, the rectified rig, and where a depth can be known at all.
 
-    `known_nhw` (bool) is False where a rectified pixel looks past the source image or at the ego vehicle.
+    `known_nhw` (bool) is False where a rectified pixel looks past the source image or at the ego vehicle. What is
+    worked in, set after set: `scratch_hw3` (uint8) holds a rectified image, `scratch_n3hw` (float32) the engine's
+    images.
     """
 
     source: Rig
@@ -25,6 +29,8 @@ class PreparedRig:
     maps: tuple[RectifyMap, ...]
     rectified: Rig
     known_nhw: np.ndarray
+    scratch_hw3: np.ndarray
+    scratch_n3hw: np.ndarray
 
 
 def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
@@ -42,7 +48,9 @@ def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
         if camera.ego_mask is not None:
             # Any share of the vehicle in a pixel makes its depth a mixture of two things.
             known[i] &= remap(camera.ego_mask.astype(np.uint8) * 255) == 0
-    return PreparedRig(rig, rig.fingerprint(), maps, rectified, known)
+    scratch_hw3 = np.empty((height, width, 3), np.uint8)
+    scratch_n3hw = np.empty((len(maps), 3, height, width), np.float32)
+    return PreparedRig(rig, rig.fingerprint(), maps, rectified, known, scratch_hw3, scratch_n3hw)
 
 
 def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
@@ -51,9 +59,10 @@ def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
     Raises InputError (naming the camera) for an image whose size differs from the calibration's.
     """
     first = prepared.maps[0].model
-    images = np.zeros((len(prepared.maps), first.height, first.width, 3), np.uint8)
+    images = np.empty((len(prepared.maps), first.height, first.width, 3), np.uint8)
     for i, (camera, image, remap) in enumerate(zip(frame.rig.cameras, frame.images, prepared.maps, strict=True)):
         if image is None:
+            images[i] = 0
             continue
         if image.size != remap.source_size:
             raise InputError(
@@ -61,16 +70,24 @@ def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
                 f'camera {camera.name}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
                 f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
             )
-        images[i] = to_network_size(image, remap)
+        to_network_size(image, partial(_remap, remap, prepared.scratch_hw3), out=images[i])
     return images
 
 
+def _remap(remap: RectifyMap, scratch_hw3: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    # Memory that is new to the process costs more than what is done in it.
+    fits = pixels.dtype == np.uint8 and pixels.shape[2:] == (3,)
+    return remap(pixels, out=scratch_hw3 if fits else None)
+
+
 def engine_inputs(frame: SurroundFrame, prepared: PreparedRig, images_nhw3: np.ndarray) -> EngineInputs:
-    """The engine's named inputs for rectified images."""
-    images = np.empty((len(images_nhw3), 3, *images_nhw3.shape[1:3]), np.float32)
-    np.multiply(images_nhw3.transpose(0, 3, 1, 2), np.float32(1 / 255), out=images)
+    """The engine's named inputs for rectified images; the next set's overwrite them."""
+    for image_hw3, image_3hw in zip(images_nhw3, prepared.scratch_n3hw, strict=True):
+        for channel_hw, scaled_hw in zip(cv2.split(image_hw3), image_3hw, strict=True):
+            # OpenCV's only operation that scales bytes to floats in one pass over the memory.
+            cv2.addWeighted(channel_hw, 1 / 255, channel_hw, 0, 0, dst=scaled_hw, dtype=cv2.CV_32F)
     return EngineInputs(
-        images,
+        prepared.scratch_n3hw,
         prepared.rectified.intrinsics_n33.astype(np.float32),
         prepared.rectified.base_T_cam_n44.astype(np.float32),
         np.asarray(frame.camera_valid, np.float32),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -85,3 +87,55 @@ def test_what_lies_outside_of_the_source_image_is_marked() -> None:
 def test_an_image_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match='image is 100x50; the calibration is for 160x96'):
         RectifyMap(camera(), 80, 48)(np.zeros((50, 100, 3), np.uint8))
+
+
+@pytest.mark.parametrize('lens', [None, 'plumb_bob'])
+@pytest.mark.parametrize('size', [(1600, 900), (1936, 1216), (1280, 720)])
+def test_detail_too_fine_for_the_target_is_averaged_away(size: tuple[int, int], lens: str | None) -> None:
+    width, height = size
+    source = camera(width, height, lens)
+    remap = RectifyMap(source, 640, 352)
+    for period in (2.0, 2.3, 3.1, 4.0):
+        stripes = 128 + 100 * np.cos(2 * np.pi * np.arange(width) / period + 0.3)
+        image = np.tile(stripes, (height, 1)).astype(np.float32)
+        seen = remap(image)[50:-50, 80:-80]
+        averaged = cv2.resize(image, (640, 352), interpolation=cv2.INTER_AREA)[50:-50, 80:-80]
+        assert abs(seen.mean() - 128) < 2
+        # Of a deviation of 71; sampling without averaging leaves 38 to 58, averaging whole areas 0 to 37.
+        assert seen.std() < max(28.0, 1.05 * averaged.std()), period
+
+
+@pytest.mark.parametrize('lens', [None, *LENSES])
+@pytest.mark.parametrize(('shape', 'dtype'), [((900, 1600, 3), np.uint8), ((900, 1600), np.uint16)])
+def test_bands_give_what_one_map_gives(lens: str | None, shape: tuple[int, ...], dtype: type) -> None:
+    image = np.random.default_rng(3).integers(0, 255, shape).astype(dtype)
+    source = camera(1600, 900, lens)
+    banded, whole = RectifyMap(source, 640, 352), RectifyMap(source, 640, 352)
+    whole._bands = _one_band(source)
+    assert len(banded._bands) > 1 or lens == 'rational_polynomial'
+    out = np.empty((352, 640, *shape[2:]), dtype)
+    assert banded(image, out=out) is out
+    np.testing.assert_array_equal(out[banded.valid_hw], whole(image)[banded.valid_hw])
+    # Its memory is its own: a second picture doesn't change the first one's result.
+    first = banded(image).copy()
+    banded(image[::-1])
+    np.testing.assert_array_equal(banded(image), first)
+
+
+def _one_band(source: CameraModel) -> list[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('semi_smd_ros.rig.rectify._BAND_BYTES', 10**12)
+        bands = RectifyMap(source, 640, 352)._bands
+    assert len(bands) == 1
+    return bands
+
+
+def test_where_a_lens_folds_back_nothing_is_seen() -> None:
+    # With this barrel distortion the image of a ray comes back towards the centre beyond tan(angle) = 0.816.
+    source = CameraModel(160, 96, np.array([[60.0, 0, 80], [0, 60, 48], [0, 0, 1]]), np.array([-0.5, 0, 0, 0, 0]))
+    remap = RectifyMap(source, 160, 96)
+    u = np.arange(160)
+    radius = np.abs(u - remap.model.K[0, 2]) / remap.model.K[0, 0]
+    row = remap.valid_hw[48]
+    assert row[radius < 0.8].all()
+    assert not row[radius > 0.83].any()

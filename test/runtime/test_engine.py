@@ -13,6 +13,7 @@ from rigs import ring
 from tiny_model import write_tiny_model
 
 from semi_smd_ros.runtime import EngineInputs, ModelError, load_engine
+from semi_smd_ros.runtime.engine.trust import write_checksum
 
 
 def inputs(cameras: int, brightness: float = 0.5) -> EngineInputs:
@@ -68,6 +69,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, tiny_model: Path, kind: str) -
     data = tiny_model.read_bytes()
     path = tmp_path / f'{kind}.onnx'
     path.write_bytes({'truncated': data[: len(data) // 2], 'empty': b'', 'text': b'<html>not found</html>'}[kind])
+    write_checksum(path)
     with pytest.raises(ModelError, match=rf'{kind}.onnx'):
         load_engine(path)
 
@@ -90,6 +92,7 @@ def test_metadata_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str
     data = {**json.loads(entry.value), **metadata}
     entry.value = json.dumps({key: value for key, value in data.items() if value is not None})
     onnx.save(model, path)
+    write_checksum(path)
     with pytest.raises(ModelError, match=says):
         load_engine(path)
 
@@ -98,11 +101,13 @@ def test_a_model_without_metadata_or_tensors_is_refused(tmp_path: Path, tiny_mod
     model = onnx.load(tiny_model)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / 'bare.onnx')
+    write_checksum(tmp_path / 'bare.onnx')
     with pytest.raises(ModelError, match='no metadata entry'):
         load_engine(tmp_path / 'bare.onnx')
     model = onnx.load(tiny_model)
     del model.graph.output[1]
     onnx.save(model, tmp_path / 'less.onnx')
+    write_checksum(tmp_path / 'less.onnx')
     with pytest.raises(ModelError, match='confidence are missing'):
         load_engine(tmp_path / 'less.onnx')
 
@@ -114,6 +119,7 @@ def test_a_model_that_does_not_fit_the_rig_is_refused(tmp_path: Path, tiny_model
             if dim.dim_param == 'N':
                 dim.dim_value = 6
     onnx.save(model, tmp_path / 'six.onnx')
+    write_checksum(tmp_path / 'six.onnx')
     engine = load_engine(tmp_path / 'six.onnx')
     engine.check_rig(ring(6))
     with pytest.raises(ModelError, match='made for 6 cameras; the rig has 3'):

@@ -52,6 +52,7 @@ class EngineSpec:
     trained_on: str
     backend: str
     precision: str
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,23 +22,28 @@ from .contract import (
     check_tensors,
     read_metadata,
 )
+from .trust import read_checked
 
 
 class OnnxRuntimeEngine:
     """Runs a model file on the CPU. Raises ModelError for a file that is missing, broken or of another kind.
 
-    `threads` is the number of threads inside one operator; None lets ONNX Runtime take every core.
+    `threads` is the number of threads inside one operator; None lets ONNX Runtime take every core. `sha256` is the
+    hash that the file must have; '' takes it from the checksum file beside the model.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None, sha256: str = '') -> None:
         self.path = Path(path)
-        self._session = _open(self.path, threads)
-        self.spec = _read_spec(self._session, self.path)
-        self._types = {tensor.name: _dtype(tensor.type, self.path) for tensor in self._session.get_inputs()}
+        session, digest = _open(self.path, threads, sha256)
+        self._session: ort.InferenceSession | None = session
+        self.spec = _read_spec(session, self.path, digest)
+        self._types = {tensor.name: _dtype(tensor.type, self.path) for tensor in session.get_inputs()}
         self._memory: np.ndarray | None = None
 
     def run(self, inputs: EngineInputs, use_memory: bool) -> EngineOutputs:
         """One set; see the contract. `use_memory` without a set before it raises ModelError."""
+        if self._session is None:
+            raise ModelError(f'{self.path}: the engine is closed; load it again')
         cameras = len(inputs.images)
         if use_memory and (self._memory is None or len(self._memory) != cameras):
             raise ModelError('there is no memory of a set before this one; call run with use_memory=False')
@@ -90,13 +95,14 @@ class OnnxRuntimeEngine:
         self._memory = None
 
     def close(self) -> None:
-        """Free the memory; the session goes with the object."""
-        self._memory = None
+        """Free the model and its memory; a closed engine cannot run."""
+        self._memory = self._session = None
 
 
-def _open(path: Path, threads: int | None) -> ort.InferenceSession:
+def _open(path: Path, threads: int | None, sha256: str) -> tuple[ort.InferenceSession, str]:
     if not path.is_file():
         raise ModelError(f'{path}: no such model file; expected an ONNX file, for example models/semi_smd_small.onnx')
+    data, digest = read_checked(path, sha256)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
@@ -104,15 +110,15 @@ def _open(path: Path, threads: int | None) -> ort.InferenceSession:
     # Spinning threads would take the cores that the node's callbacks and the drivers need between sets.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
-        return ort.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+        return ort.InferenceSession(data, options, providers=['CPUExecutionProvider']), digest
     except Exception as error:
         raise ModelError(
-            f'{path} ({path.stat().st_size} bytes) is not an ONNX file that ONNX Runtime {ort.__version__} can load: '
+            f'{path} ({len(data)} bytes) is not an ONNX file that ONNX Runtime {ort.__version__} can load: '
             f'{error}: copy or export the model again'
         ) from error
 
 
-def _read_spec(session: ort.InferenceSession, path: Path) -> EngineSpec:
+def _read_spec(session: ort.InferenceSession, path: Path, digest: str) -> EngineSpec:
     where = str(path)
     inputs = {tensor.name: list(tensor.shape) for tensor in session.get_inputs()}
     outputs = {tensor.name: list(tensor.shape) for tensor in session.get_outputs()}
@@ -144,6 +150,7 @@ def _read_spec(session: ort.InferenceSession, path: Path) -> EngineSpec:
         trained_on=str(data['trained_on']),
         backend=f'ONNX Runtime {ort.__version__} CPU',
         precision='fp32',
+        sha256=digest,
     )
 
 
