@@ -49,9 +49,9 @@ def actions_of(context):
     rig_file = rig_path(args['rig']).resolve()
     rig = load_rig_yaml(rig_file)
 
-    overrides = {'rig': str(rig_file), 'use_sim_time': bool(args['bag'])}
+    overrides = {'rig': str(rig_file)}
     if args['bag']:
-        overrides['image_reliability'] = 'reliable'
+        overrides |= {'use_sim_time': True, 'image_reliability': 'reliable'}
     overrides.update({name: args[name] for name in ('model', 'image_transport') if args[name]})
     actions = [
         Node(

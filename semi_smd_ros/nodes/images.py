@@ -8,6 +8,7 @@ from typing import Any
 
 from ..rig import CameraModel
 from ..runtime import CameraImage, InputError, check_layout, decode_compressed, decode_raw
+from ..runtime.compressed_size import compressed_size
 from .ros import cv_bridge
 
 # What CvBridge views without a copy and without an opinion of its own; the rest is viewed by the runtime.
@@ -34,10 +35,17 @@ def stamp_ns_of(header: Any) -> int:
     return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
+def check_stamp(stamp_ns: int) -> None:
+    """Raise InputError for a stamp that a driver never set: sets are made by stamps."""
+    if stamp_ns <= 0:
+        raise InputError('stamp', f'its stamp is {stamp_ns} ns; expected the time of exposure: set header.stamp')
+
+
 def receive_raw(message: Any) -> ReceivedImage:
-    """Take a sensor_msgs/Image after checking encoding, step and length; copies nothing."""
+    """Take a sensor_msgs/Image after checking stamp, encoding, step and length; copies nothing."""
     header, stamp_ns = message.header, stamp_ns_of(message.header)
     try:
+        check_stamp(stamp_ns)
         check_layout(len(message.data), message.height, message.width, message.step, message.encoding)
     except InputError as error:
         # The bytes are of no use any more, and a set may hold on to this for a while.
@@ -46,8 +54,13 @@ def receive_raw(message: Any) -> ReceivedImage:
 
 
 def receive_compressed(message: Any) -> ReceivedImage:
-    """Take a sensor_msgs/CompressedImage; it is decoded only when its set is used."""
-    return ReceivedImage(message.header, stamp_ns_of(message.header), message, True)
+    """Take a sensor_msgs/CompressedImage after checking its stamp; it is decoded only when its set is used."""
+    header, stamp_ns = message.header, stamp_ns_of(message.header)
+    try:
+        check_stamp(stamp_ns)
+    except InputError as error:
+        return ReceivedImage(header, stamp_ns, None, True, error)
+    return ReceivedImage(header, stamp_ns, message, True)
 
 
 class ImageDecoder:
@@ -62,6 +75,7 @@ class ImageDecoder:
             raise image.problem
         message = image.message
         if image.is_compressed:
+            _check_size(compressed_size(memoryview(message.data).cast('B')), model)
             decoded = decode_compressed(message.data, message.format, image.stamp_ns)
         elif message.encoding in BRIDGED_ENCODINGS and message.step % _BYTES.get(message.encoding, 1) == 0:
             decoded = CameraImage(self._view(message), message.encoding, image.stamp_ns)
@@ -70,12 +84,7 @@ class ImageDecoder:
                 message.data, message.height, message.width, message.step, message.encoding, image.stamp_ns,
                 bool(message.is_bigendian),
             )  # fmt: skip
-        if decoded.size != (model.width, model.height):
-            raise InputError(
-                'size',
-                f'image is {decoded.size[0]}x{decoded.size[1]}; its CameraInfo says {model.width}x{model.height}: '
-                'publish the calibration of this resolution',
-            )
+        _check_size(decoded.size, model)
         return decoded
 
     def _view(self, message: Any) -> Any:
@@ -83,3 +92,12 @@ class ImageDecoder:
             return self._bridge.imgmsg_to_cv2(message, desired_encoding='passthrough')
         except (cv_bridge.CvBridgeError, TypeError, ValueError) as error:
             raise InputError('cv_bridge', f'cv_bridge refuses it: {error}') from error
+
+
+def _check_size(size: tuple[int, int], model: CameraModel) -> None:
+    if size != (model.width, model.height):
+        raise InputError(
+            'size',
+            f'image is {size[0]}x{size[1]}; its CameraInfo says {model.width}x{model.height}: '
+            'publish the calibration of this resolution',
+        )

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import array
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from ..rig import CameraModel, quaternion_from
-from ..runtime import PackedCloud, SurroundDepth
+from ..runtime import PackedCloud, SurroundDepth, label_images
+from .messages import camera_info_message, cloud_message, depth_message, label_message, odometry_message
 from .odometry import OdometryIntegrator
 
 OUTPUT_DEPTH = 5
@@ -23,95 +23,98 @@ ODOMETRY_FRAME = 'odom'
 
 
 class Outputs:
-    """Publishers of every camera's depth and CameraInfo, the cloud and the odometry."""
+    """Publishers of every camera's depth, labels and CameraInfo, the cloud and the odometry.
 
-    def __init__(self, node: Any, camera_names: Sequence[str], base_frame: str) -> None:
-        qos = QoSProfile(depth=OUTPUT_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        create = node.create_lifecycle_publisher
+    `depth_encoding` is 32FC1 or 16UC1; with `semantics` the labels are offered, too.
+    """
+
+    def __init__(
+        self, node: Any, camera_names: Sequence[str], base_frame: str, depth_encoding: str, semantics: bool
+    ) -> None:
         self._node = node
         self._base_frame = base_frame
-        self._depths = [create(Image, f'{name}/depth/image', qos) for name in camera_names]
-        self._infos = [create(CameraInfo, f'{name}/depth/camera_info', qos) for name in camera_names]
-        self._points = create(PointCloud2, '~/points', qos)
-        self._odometry = create(Odometry, '~/odometry', qos)
+        self._depth_encoding = depth_encoding
+        self._publishers: list[Any] = []
         self._integrator = OdometryIntegrator()
-        self._was_integrating = False
+        try:
+            self._depths = [self._publisher(Image, f'{name}/depth/image') for name in camera_names]
+            self._infos = [self._publisher(CameraInfo, f'{name}/depth/camera_info') for name in camera_names]
+            labelled = camera_names if semantics else ()
+            self._labels = [self._publisher(Image, f'{name}/semantics/image') for name in labelled]
+            self._label_infos = [self._publisher(CameraInfo, f'{name}/semantics/camera_info') for name in labelled]
+            self._points = self._publisher(PointCloud2, '~/points')
+            self._odometry = self._publisher(Odometry, '~/odometry')
+        except BaseException:
+            self.close()
+            raise
+
+    def _publisher(self, message_type: Any, topic: str) -> Any:
+        qos = QoSProfile(depth=OUTPUT_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        overrides = QoSOverridingOptions.with_default_policies()
+        publisher = self._node.create_lifecycle_publisher(message_type, topic, qos, qos_overriding_options=overrides)
+        self._publishers.append(publisher)
+        return publisher
+
+    @property
+    def wants_anything(self) -> bool:
+        """Whether anyone listens to any output."""
+        return any(map(_heard, self._publishers))
 
     @property
     def wants_cloud(self) -> bool:
         """Whether anyone listens to the cloud."""
-        return bool(self._points.get_subscription_count())
+        return _heard(self._points)
+
+    @property
+    def wants_depth(self) -> bool:
+        """Whether anyone listens to what is made of depth: a depth image or the cloud."""
+        return self.wants_cloud or any(map(_heard, self._depths))
+
+    @property
+    def wants_labels(self) -> bool:
+        """Whether anyone listens to a label image."""
+        return any(map(_heard, self._labels))
 
     def publish(self, depth: SurroundDepth, headers: Sequence[Any], cloud: PackedCloud | None) -> None:
-        """Publish one result. `headers` are those of the source images; `cloud` is None where nobody wants one."""
-        for i, header in enumerate(headers):
-            if not depth.camera_valid[i]:
-                continue
-            if self._depths[i].get_subscription_count():
-                self._depths[i].publish(depth_message(depth.depth_nhw[i], header))
-            if self._infos[i].get_subscription_count():
-                self._infos[i].publish(camera_info_message(depth.rectified.cameras[i].model, header))
-        reference = Header(stamp=Time(nanoseconds=depth.stamp_ns).to_msg(), frame_id=self._base_frame)
-        if cloud is not None:
-            self._points.publish(cloud_message(cloud, reference))
-        wanted = self._odometry.get_subscription_count() > 0
-        if wanted:
-            # Motion that nobody integrated is as unknown as motion across a wiped memory.
-            motion = depth.prev_T_now if self._was_integrating else None
-            self._odometry.publish(self._odometry_message(depth.stamp_ns, motion, reference))
-        self._was_integrating = wanted
+        """Publish one result.
 
-    def _odometry_message(self, stamp_ns: int, prev_T_now: np.ndarray | None, reference: Header) -> Odometry:
-        motion = self._integrator.update(stamp_ns, prev_T_now)
-        message = Odometry(child_frame_id=self._base_frame)
-        message.header = Header(stamp=reference.stamp, frame_id=ODOMETRY_FRAME)
-        position, orientation = message.pose.pose.position, message.pose.pose.orientation
-        position.x, position.y, position.z = (float(v) for v in motion.odom_T_base[:3, 3])
-        orientation.x, orientation.y, orientation.z, orientation.w = (
-            float(v) for v in quaternion_from(motion.odom_T_base[:3, :3])
-        )
-        linear, angular = message.twist.twist.linear, message.twist.twist.angular
-        linear.x, linear.y, linear.z = (float(v) for v in motion.twist_6[:3])
-        angular.x, angular.y, angular.z = (float(v) for v in motion.twist_6[3:])
-        message.pose.covariance = motion.pose_covariance_66.ravel()
-        message.twist.covariance = motion.twist_covariance_66.ravel()
-        return message
+        `headers` are those of the source images, None where a camera gave none; `cloud` is None where nobody wants one.
+        Who has subscribed to what was not made for this set gets the next one.
+        """
+        for i, header in enumerate(headers):
+            if not depth.camera_valid[i] or header is None:
+                continue
+            if depth.depth_nhw.size and _heard(self._depths[i]):
+                self._depths[i].publish(depth_message(depth.depth_nhw[i], header, self._depth_encoding))
+            if _heard(self._infos[i]):
+                self._infos[i].publish(camera_info_message(depth.rectified.cameras[i].model, header))
+        if self.wants_labels or any(map(_heard, self._label_infos)):
+            self._publish_labels(depth, headers)
+        reference = Time(nanoseconds=depth.stamp_ns).to_msg()
+        if cloud is not None:
+            self._points.publish(cloud_message(cloud, Header(stamp=reference, frame_id=self._base_frame)))
+        # Always integrated: a few numbers, and whoever subscribes later gets the pose since activation.
+        motion = self._integrator.update(depth.stamp_ns, depth.prev_T_now)
+        if _heard(self._odometry):
+            header = Header(stamp=reference, frame_id=ODOMETRY_FRAME)
+            self._odometry.publish(odometry_message(motion, header, self._base_frame))
+
+    def _publish_labels(self, depth: SurroundDepth, headers: Sequence[Any]) -> None:
+        labels_nhw: np.ndarray | None = label_images(depth) if depth.semantics_nhw.size and self.wants_labels else None
+        for i, header in enumerate(headers):
+            if not depth.camera_valid[i] or header is None:
+                continue
+            if labels_nhw is not None and _heard(self._labels[i]):
+                self._labels[i].publish(label_message(labels_nhw[i], header))
+            if _heard(self._label_infos[i]):
+                self._label_infos[i].publish(camera_info_message(depth.rectified.cameras[i].model, header))
 
     def close(self) -> None:
         """Destroy all publishers."""
-        for publisher in (*self._depths, *self._infos, self._points, self._odometry):
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = []
 
 
-def depth_message(depth_hw: np.ndarray, header: Any) -> Image:
-    """REP 118 depth image: 32FC1, metres, NaN unknown, +inf too far to tell."""
-    height, width = depth_hw.shape
-    message = Image(header=header, height=height, width=width, encoding='32FC1', is_bigendian=0, step=4 * width)
-    # An array is taken as it is; bytes and numpy arrays are checked byte by byte on some distributions.
-    data = array.array('B')
-    data.frombytes(np.ascontiguousarray(depth_hw, dtype='<f4').data.cast('B'))
-    message.data = data
-    return message
-
-
-def camera_info_message(model: CameraModel, header: Any) -> CameraInfo:
-    """CameraInfo of a rectified camera of the published size."""
-    message = CameraInfo(header=header, height=model.height, width=model.width, distortion_model='plumb_bob')
-    message.d = [0.0] * 5
-    message.k = model.K.ravel()
-    message.r = np.eye(3).ravel()
-    message.p = np.hstack([model.K, np.zeros((3, 1))]).ravel()
-    return message
-
-
-def cloud_message(cloud: PackedCloud, header: Any) -> PointCloud2:
-    """One row of packed points."""
-    message = PointCloud2(header=header, height=1, width=cloud.n_points, is_bigendian=False, is_dense=True)
-    message.fields = [
-        PointField(name=name, offset=offset, datatype=datatype, count=count)
-        for name, offset, datatype, count in cloud.fields
-    ]
-    message.point_step = cloud.point_step
-    message.row_step = cloud.point_step * cloud.n_points
-    message.data = cloud.data
-    return message
+def _heard(publisher: Any) -> bool:
+    return bool(publisher.get_subscription_count())

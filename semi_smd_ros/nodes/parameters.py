@@ -11,7 +11,9 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from ..rig import RigConfig, RigConfigCamera, RigError, load_rig_yaml
+from ..rig.rig import MAX_CAMERAS
 from ..runtime import CloudConfig, PipelineConfig
+from .ego_masks import PREFIX as EGO_MASK
 from .resources import rig_path
 
 
@@ -51,16 +53,50 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter('base_frame', '', 'unconfigured', "Frame of the cloud and of the extrinsics; '' takes the rig's."),
     Parameter('model', '', 'unconfigured', "ONNX model: a path, or the name of a shipped one; '' takes the default."),
-    Parameter('threads', 0, 'unconfigured', "Threads of the engine; 0 takes every core.", 0, 256),
-    Parameter('image_transport', 'raw', 'start', 'How images are sent.', choices=('raw', 'compressed')),
+    Parameter(
+        'model_sha256', '', 'unconfigured',
+        "SHA-256 that the model must have; '' takes it from the file <model>.sha256 beside it.",
+    ),
+    Parameter('threads', 0, 'unconfigured', 'Threads of the engine; 0 takes every core.', 0, 256),
+    Parameter(
+        'max_engine_failures', 10, 'live',
+        'Sets in a row that the engine may fail on before the node gives up and is unconfigured.', 1, 1_000_000,
+    ),
+    Parameter('image_transport', 'raw', 'unconfigured', 'How images are sent.', choices=('raw', 'compressed')),
     Parameter(
         'image_reliability', 'best_effort', 'start',
         'Reliability asked of image and camera_info publishers; reliable for bags.',
         choices=('best_effort', 'reliable'),
     ),
     Parameter('autostart', True, 'start', 'Configure and activate without a lifecycle manager.'),
-    Parameter('sync.slop', 0.05, 'unconfigured', 'Largest spread of the stamps in one set, seconds.', 0.0, 10.0),
-    Parameter('sync.queue_size', 10, 'unconfigured', 'Incomplete sets that are kept.', 1, 1000),
+    Parameter(
+        'depth_encoding', '32FC1', 'unconfigured',
+        'Depth images in metres (32FC1) or in millimetres up to 65.535 m (16UC1, 0 unknown or farther).',
+        choices=('32FC1', '16UC1'),
+    ),
+    Parameter('semantics', False, 'unconfigured', 'Offer <cam>/semantics/image, and a class for every point.'),
+    Parameter('sync.slop', 0.05, 'live', 'Largest spread of the stamps in one set, seconds.', 0.0, 10.0),
+    Parameter('sync.queue_size', 10, 'live', 'Messages of a camera that wait for those of the others.', 1, 1000),
+    Parameter(
+        'sync.missing_after', 0.2, 'live',
+        'Seconds after which a set goes on without the cameras that it lacks; 0 takes complete sets only.', 0.0, 10.0,
+    ),
+    Parameter(
+        'sync.min_cameras', 0, 'live', 'Fewest cameras of a set; 0 means half of them, rounded up.', 0, MAX_CAMERAS
+    ),
+    Parameter(
+        'tf.timeout', 1.0, 'live',
+        'Seconds that sets wait for CameraInfo and transforms; then they go on without those cameras.', 0.0, 60.0,
+    ),
+    Parameter(
+        'tf.max_age', 1.0, 'live',
+        'A moving transform is taken at the stamp of the image; where the newest is older, it may be by this, seconds.',
+        0.0, 3600.0,
+    ),
+    Parameter(
+        'tf.tolerance', 0.001, 'live',
+        'Extrinsics that move by less (metres, radians) are the same; more wipes the temporal memory.', 0.0, 1.0,
+    ),
     Parameter('temporal.max_gap', 0.5, 'live', 'A longer pause between sets wipes the memory, seconds.', 0.0, 3600.0),
     Parameter('cloud.min_range', 0.5, 'live', 'Nearest depth that becomes a point, metres.', 0.0, 1000.0),
     Parameter('cloud.max_range', 80.0, 'live', 'Farthest depth that becomes a point, metres.', 0.0, 1000.0),
@@ -68,7 +104,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter('cloud.max_height', 6.0, 'live', 'Highest point above the ground, metres.', -1000.0, 1000.0),
     Parameter('cloud.min_confidence', 0.0, 'live', 'Least confidence of a point.', 0.0, 1.0),
     Parameter('cloud.stride', 2, 'live', 'Every stride-th pixel of every stride-th row becomes a point.', 1, 64),
+    Parameter(
+        'cloud.voxel_size', 0.0, 'live', 'One point for every cube with edges of this length, metres; 0 keeps all.',
+        0.0, 100.0,
+    ),
     Parameter('diagnostics.period', 1.0, 'live', 'Seconds between two messages on /diagnostics.', 0.1, 60.0),
+    Parameter('diagnostics.log_period', 5.0, 'live', 'Seconds between two warnings of the same kind.', 0.0, 3600.0),
 )  # fmt: skip
 BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 
@@ -79,16 +120,29 @@ def declare(node: Any) -> None:
         node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
 
 
+def declare_ego_masks(node: Any, cameras: Iterable[str]) -> None:
+    """Declare `ego_mask.<camera>` for every camera that has none yet."""
+    for camera in cameras:
+        name = f'{EGO_MASK}{camera}'
+        if not node.has_parameter(name):
+            text = f"PNG, white where {camera} sees its own vehicle: a path or package://<package>/<path>; '' none."
+            node.declare_parameter(name, '', Parameter(name, '', 'unconfigured', text).descriptor())
+
+
 def refusal(changes: Iterable[Any], current: dict[str, Any], is_configured: bool) -> str:
     """Why these changes (rclpy Parameters) cannot be made together, or '' where they can."""
     values = dict(current)
     for change in changes:
+        if change.name.startswith(EGO_MASK) and is_configured and change.name in current:
+            if change.value != current[change.name]:
+                return _while_configured(change.name)
+            continue
         parameter = BY_NAME.get(change.name)
         if parameter is None:
             continue
         value = values[change.name] = change.value
         if is_configured and parameter.when == 'unconfigured' and value != current.get(change.name):
-            return f'{change.name} cannot change while the node is configured: clean up, set it, and configure again'
+            return _while_configured(change.name)
         if parameter.choices and value not in parameter.choices:
             return f'{change.name} is {value!r}; expected one of {", ".join(parameter.choices)}'
         if isinstance(value, float) and not math.isfinite(value):
@@ -100,20 +154,35 @@ def refusal(changes: Iterable[Any], current: dict[str, Any], is_configured: bool
     return ''
 
 
-def values(node: Any) -> dict[str, Any]:
-    """The current value of every parameter that has been declared."""
-    return {name: node.get_parameter(name).value for name in BY_NAME if node.has_parameter(name)}
+def _while_configured(name: str) -> str:
+    return f'{name} cannot change while the node is configured: clean up, set it, and configure again'
+
+
+def is_ours(name: str) -> bool:
+    """Whether a parameter is one of this module's."""
+    return name in BY_NAME or name.startswith(EGO_MASK)
 
 
 def cloud_config(current: dict[str, Any]) -> CloudConfig:
     """The cloud's settings, with defaults for what is not declared yet. Raises ValueError for what cannot be."""
     names = [name for name in BY_NAME if name.startswith('cloud.')]
-    return CloudConfig(**{name.removeprefix('cloud.'): current.get(name, BY_NAME[name].default) for name in names})
+    settings = {name.removeprefix('cloud.'): current.get(name, BY_NAME[name].default) for name in names}
+    return CloudConfig(**settings, semantics=current.get('semantics', False))
 
 
 def pipeline_config(current: dict[str, Any]) -> PipelineConfig:
     """The pipeline's settings."""
     return PipelineConfig(max_gap_s=current['temporal.max_gap'], cloud=cloud_config(current))
+
+
+def sync_settings(current: dict[str, Any], cameras: int) -> dict[str, Any]:
+    """What `SurroundSynchronizer.configure` is told, for a rig of `cameras`."""
+    return {
+        'slop': current['sync.slop'],
+        'queue_size': current['sync.queue_size'],
+        'missing_after': current['sync.missing_after'],
+        'min_streams': min(current['sync.min_cameras'], cameras) or (cameras + 1) // 2,
+    }
 
 
 def rig_config(current: dict[str, Any]) -> tuple[tuple[RigConfigCamera, ...], str]:

@@ -40,6 +40,30 @@ def model_path(name: str) -> Path:
     return shipped if path.name == name and not path.exists() and shipped.is_file() else path
 
 
+def package_path(name: str) -> Path:
+    """The file that `name` means: a path, or `package://<package>/<path>` below that package's share folder.
+
+    Raises RigError when there is no such package, or the path leaves its folder.
+    """
+    if not name.startswith('package://'):
+        return Path(name).expanduser()
+    package, _, rest = name.removeprefix('package://').partition('/')
+    root = _share() if package == PACKAGE else _share_of(package)
+    path = root / rest
+    if not rest or not path.resolve().is_relative_to(root.resolve()):
+        raise RigError(f'{name!r} leaves the share folder of {package!r}; expected package://<package>/<path>')
+    return path
+
+
+def _share_of(package: str) -> Path:
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory(package))
+    except (ImportError, LookupError, ValueError, OSError) as error:
+        raise RigError(f'package {package!r} is not found: {error}; source its workspace, or give a path') from error
+
+
 def rig_path(name: str) -> Path:
     """The rig file that the parameter `rig` means: a path to a YAML file, or the name of a shipped one.
 

@@ -17,9 +17,9 @@ from typing import Any
 from sensor_msgs.msg import Image
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble keeps them elsewhere
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ __all__ = [
     'SOURCES',
     'Source',
     'SubscriptionEventCallbacks',
+    'UnsupportedEventTypeError',
     'choose',
     'cv_bridge',
     'message_filters',

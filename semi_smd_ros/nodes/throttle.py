@@ -9,6 +9,8 @@ from collections.abc import Hashable
 from typing import Any
 
 PERIOD_S = 5.0
+# Keys are cameras times reasons, both few; whatever makes more of them must not make memory grow.
+MAX_KEYS = 1000
 
 
 class ThrottledLogger:
@@ -19,9 +21,14 @@ class ThrottledLogger:
 
     def __init__(self, logger: Any, period_s: float = PERIOD_S) -> None:
         self._logger = logger
-        self._period_s = period_s
+        self.period_s = period_s
         self._last: dict[Hashable, float] = {}
         self._lock = threading.Lock()
+
+    def info(self, key: Hashable, message: str) -> None:
+        """Log at INFO."""
+        if self._is_due(key):
+            self._logger.info(message)
 
     def warning(self, key: Hashable, message: str) -> None:
         """Log at WARN."""
@@ -36,7 +43,10 @@ class ThrottledLogger:
     def _is_due(self, key: Hashable) -> bool:
         now = time.monotonic()
         with self._lock:
-            if now - self._last.get(key, -self._period_s) < self._period_s:
+            last = self._last.get(key)
+            if last is not None and now - last < self.period_s:
                 return False
+            if len(self._last) >= MAX_KEYS:
+                self._last.clear()
             self._last[key] = now
             return True

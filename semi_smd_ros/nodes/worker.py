@@ -19,7 +19,7 @@ class NewestWorker(Generic[T]):
     not raise: an exception would end the thread.
     """
 
-    def __init__(self, process: Callable[[T], bool], dropped: Callable[[T, str], None], retry_s: float = 0.1) -> None:
+    def __init__(self, process: Callable[[T], bool], dropped: Callable[[T, str], None], retry_s: float = 0.05) -> None:
         self._process = process
         self._dropped = dropped
         self._retry_s = retry_s

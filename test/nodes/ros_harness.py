@@ -10,16 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
+import service_calls
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
-from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -34,7 +34,6 @@ WIDTH, HEIGHT = 160, 96
 K = (100.0, 0.0, 79.5, 0.0, 100.0, 47.5, 0.0, 0.0, 1.0)
 TIMEOUT_S = 15.0
 OFTEN = {'diagnostics.period': 0.2}
-TRANSITIONS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
 
 Change = Callable[[str, Any, CameraInfo], None]
 
@@ -61,12 +60,7 @@ class Bench:
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service and wait for the answer."""
-        client = self.node.create_client(service_type, name)
-        assert client.wait_for_service(timeout_sec=TIMEOUT_S), f'no service {name}'
-        future = client.call_async(request)
-        wait_for(future.done, f'an answer of {name}')
-        self.node.destroy_client(client)
-        return future.result()
+        return service_calls.call(self.node, service_type, name, request)
 
     def close(self) -> None:
         """Kill what a failed test left running, stop spinning, and shut rclpy down."""
@@ -111,9 +105,20 @@ class NodeProcess:
 
 
 class Scene:
-    """Cameras that we play in a namespace of their own, and what the node in that namespace says."""
+    """Cameras that we play in a namespace of their own, and what the node in that namespace says.
 
-    def __init__(self, bench: Bench, namespace: str, names: Sequence[str], compressed: bool = False) -> None:
+    Without `hear` nothing is subscribed to but diagnostics. `topics` gives a camera's image topic another name.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        namespace: str,
+        names: Sequence[str],
+        compressed: bool = False,
+        hear: bool = True,
+        topics: Mapping[str, str] | None = None,
+    ) -> None:
         self.bench, self.namespace, self.names, self.compressed = bench, namespace, list(names), compressed
         self.node_name = f'/{namespace}/surround_depth'
         self.process: NodeProcess
@@ -123,18 +128,22 @@ class Scene:
         self.odometry: list[Odometry] = []
         node = bench.node
         image_type, suffix = (CompressedImage, '/compressed') if compressed else (Image, '')
-        self._images = {n: node.create_publisher(image_type, f'/{namespace}/{n}/image_raw{suffix}', 5) for n in names}
+        renamed = topics or {}
+        image_topics = {n: renamed.get(n, f'/{namespace}/{n}/image_raw{suffix}') for n in names}
+        self._images = {n: node.create_publisher(image_type, topic, 5) for n, topic in image_topics.items()}
         self._camera_infos = {n: node.create_publisher(CameraInfo, f'/{namespace}/{n}/camera_info', 5) for n in names}
-        self._subscriptions = [
-            node.create_subscription(PointCloud2, f'{self.node_name}/points', self.clouds.append, 5),
-            node.create_subscription(Odometry, f'{self.node_name}/odometry', self.odometry.append, 5),
-        ]
-        for n in names:
-            root = f'/{namespace}/{n}/depth'
-            self._subscriptions.append(node.create_subscription(Image, f'{root}/image', self.depths[n].append, 5))
-            self._subscriptions.append(
-                node.create_subscription(CameraInfo, f'{root}/camera_info', self.infos[n].append, 5)
-            )
+        self._subscriptions: list[Any] = []
+        if hear:
+            self.hear(PointCloud2, f'{self.node_name}/points', self.clouds)
+            self.hear(Odometry, f'{self.node_name}/odometry', self.odometry)
+            for n in names:
+                self.hear(Image, f'/{namespace}/{n}/depth/image', self.depths[n])
+                self.hear(CameraInfo, f'/{namespace}/{n}/depth/camera_info', self.infos[n])
+
+    def hear(self, message_type: Any, topic: str, heard: list[Any]) -> list[Any]:
+        """Subscribe to a topic; messages are added to `heard`, which is returned."""
+        self._subscriptions.append(self.bench.node.create_subscription(message_type, topic, heard.append, 5))
+        return heard
 
     def frame(self, name: str) -> str:
         """The optical frame of a camera of this scene."""
@@ -195,7 +204,7 @@ class Scene:
         """The newest status that this scene's node gave under `name`, such as 'camera left'."""
         for message in reversed(self.bench.diagnostics):
             for status in message.status:
-                if status.hardware_id == self.node_name and status.name == f'surround_depth: {name}':
+                if status.name == f'{self.node_name[1:]}: {name}':
                     return status
         return None
 
@@ -211,17 +220,19 @@ class Scene:
 
     def transition(self, name: str) -> bool:
         """Ask for a lifecycle transition; returns whether it succeeded."""
-        request = ChangeState.Request()
-        request.transition.id = TRANSITIONS[name]
-        return bool(self.bench.call(ChangeState, f'{self.node_name}/change_state', request).success)
+        return service_calls.transition(self.bench.node, self.node_name, name)
 
     def state(self) -> str:
         """The lifecycle state's label."""
-        return str(self.bench.call(GetState, f'{self.node_name}/get_state', GetState.Request()).current_state.label)
+        return service_calls.state(self.bench.node, self.node_name)
 
     def set_text(self, name: str, text: str) -> str:
         """Set a text parameter; returns the reason of a refusal, or ''."""
         return self._set(name, ParameterValue(type=4, string_value=text))
+
+    def set_whole_number(self, name: str, number: int) -> str:
+        """Set a whole number; returns the reason of a refusal, or ''."""
+        return self._set(name, ParameterValue(type=2, integer_value=number))
 
     def set_number(self, name: str, number: float) -> str:
         """Set a number; returns the reason of a refusal, or ''."""

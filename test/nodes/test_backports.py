@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from semi_smd_ros.nodes.backports import cv_bridge, message_filters, tf2_ros
+from semi_smd_ros.rig.transforms import MAX_FRAMES, MAX_HISTORY
 
 SECOND = 1_000_000_000
 
@@ -200,3 +201,37 @@ def test_unknown_conversions_are_refused() -> None:
         bridge.imgmsg_to_cv2(bridge.cv2_to_imgmsg(np.zeros((2, 2), np.float32)), 'bgr8')
     with pytest.raises(cv_bridge.CvBridgeError, match='bgr8 is uint8 x 3'):
         bridge.cv2_to_imgmsg(np.zeros((2, 2), np.uint8), 'bgr8')
+
+
+def test_the_latest_transform_says_when_it_is_from() -> None:
+    buffer = tf2_ros.Buffer()
+    for second in (2, 5):
+        buffer.set_transform(transform('base', 'cab', 1.0, stamp_ns=second * SECOND), 'test')
+    buffer.set_transform(transform('cab', 'cam', 1.0, stamp_ns=3 * SECOND), 'test')
+    assert Time.from_msg(buffer.lookup_transform('base', 'cam', Time()).header.stamp).nanoseconds == 3 * SECOND
+    assert Time.from_msg(buffer.lookup_transform('base', 'cab', Time()).header.stamp).nanoseconds == 5 * SECOND
+    buffer.set_transform_static(transform('base', 'lidar', 1.0), 'test')
+    assert Time.from_msg(buffer.lookup_transform('base', 'lidar', Time()).header.stamp).nanoseconds == 0
+
+
+def test_a_flood_of_transforms_is_bounded() -> None:
+    buffer = tf2_ros.Buffer()
+    for k in range(MAX_HISTORY + 100):
+        buffer.set_transform(transform('base', 'cab', 1.0, stamp_ns=SECOND + k), 'test')
+    assert len(buffer._tree._edges['cab'].stamps_ns) == MAX_HISTORY
+    for k in range(MAX_FRAMES - 1):
+        buffer.set_transform_static(transform('base', f'frame_{k}'), 'test')
+    with pytest.raises(tf2_ros.InvalidArgumentException, match='expected fewer'):
+        buffer.set_transform_static(transform('base', 'one_too_many'), 'test')
+    buffer.set_transform(transform('base', 'cab', 2.0, stamp_ns=2 * SECOND), 'test')  # known ones go on
+
+
+def test_a_transform_from_before_time_is_ignored(bench: Bench) -> None:
+    buffer = tf2_ros.Buffer()
+    listener = tf2_ros.TransformListener(buffer, bench.node)
+    early = transform('base', 'cab')
+    early.header.stamp.sec = -5
+    listener.callback(TFMessage(transforms=[early, transform('base', 'cam', stamp_ns=SECOND)]))
+    listener.unregister()
+    assert buffer.can_transform('base', 'cam', Time())
+    assert not buffer.can_transform('base', 'cab', Time())

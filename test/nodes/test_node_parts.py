@@ -15,8 +15,8 @@ from std_msgs.msg import Header
 
 from semi_smd_ros.nodes import parameters, resources
 from semi_smd_ros.nodes.images import ImageDecoder, receive_raw
+from semi_smd_ros.nodes.messages import depth_message
 from semi_smd_ros.nodes.odometry import OdometryIntegrator
-from semi_smd_ros.nodes.outputs import depth_message
 from semi_smd_ros.nodes.throttle import ThrottledLogger
 from semi_smd_ros.rig import CameraModel, RigError
 
@@ -93,8 +93,41 @@ def test_dead_reckoning_integrates_and_grows_less_certain() -> None:
     for k in range(1, 5):
         motion = integrator.update(k * 500_000_000, quarter)
     np.testing.assert_allclose(motion.odom_T_base, np.eye(4), atol=1e-9)  # once around a square
-    np.testing.assert_allclose(motion.twist_6, [4, 0, 0, 0, 0, math.pi], atol=1e-9)
+    # A quarter of a circle of radius sqrt(2) m in 0.5 s: 4.44 m/s along the way, which begins 45 degrees to the right.
+    np.testing.assert_allclose(motion.twist_6, [math.pi, -math.pi, 0, 0, 0, math.pi], atol=1e-9)
     assert (np.diag(motion.pose_covariance_66) > np.diag(start.pose_covariance_66)).all()
+
+
+def test_the_pose_covariance_is_that_of_many_drives() -> None:
+    step = np.eye(4)
+    step[0, 3] = 1.0
+    steps, drives, rng = 300, 4000, np.random.default_rng(0)
+    integrator = OdometryIntegrator()
+    integrator.update(0, None)
+    for k in range(1, steps + 1):
+        covariance = integrator.update(k * 100_000_000, step).pose_covariance_66
+    # The errors of one step, drawn as the covariance of a first step says they are.
+    first = OdometryIntegrator()
+    first.update(0, None)
+    sigma_m, _, _, _, _, sigma_rad = np.sqrt(np.diag(first.update(100_000_000, step).pose_covariance_66))
+    yaw = np.cumsum(rng.normal(0, sigma_rad, (drives, steps)), axis=1)
+    heading = np.hstack([np.zeros((drives, 1)), yaw[:, :-1]])
+    sideways = np.sin(heading).sum(axis=1) + rng.normal(0, sigma_m, (drives, steps)).sum(axis=1)
+    # What a steady error of heading does over a long way, and not the sum of what it does in every step.
+    assert math.sqrt(covariance[1, 1]) == pytest.approx(sideways.std(), rel=0.05)
+    assert covariance[1, 5] == pytest.approx(np.cov(sideways, yaw[:, -1])[0, 1], rel=0.1)
+    np.testing.assert_allclose(covariance, covariance.T, rtol=1e-12)
+
+
+def test_a_covariance_that_is_as_large_as_can_be_remains_one() -> None:
+    integrator = OdometryIntegrator()
+    integrator.update(0, None)
+    step = np.eye(4)
+    step[:3, 3] = 30.0, 10.0, 1.0
+    for k in range(1, 3000):
+        covariance = integrator.update(k * 100_000_000, step).pose_covariance_66
+    assert np.diag(covariance).max() == 1e6
+    assert np.linalg.eigvalsh(covariance).min() > -1e-3
 
 
 def test_a_wiped_memory_keeps_the_pose_and_grows_the_covariance() -> None:
@@ -123,6 +156,7 @@ def test_depth_messages_keep_nan_and_infinity() -> None:
 def test_pixels_are_decoded_without_a_copy(encoding: str, channels: int) -> None:
     message = raw_image(np.arange(4 * 6 * channels, dtype=np.uint8).reshape(4, 6, channels), encoding)
     model = CameraModel(6, 4, np.diag([5.0, 5.0, 1.0]), np.zeros(0))
+    message.header.stamp.sec = 1
     decoded = ImageDecoder()(receive_raw(message), model)
     assert decoded.size == (6, 4)
     message.data[0] = 77

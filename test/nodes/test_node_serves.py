@@ -84,7 +84,8 @@ def test_odometry_moves_by_the_networks_motion(running: Scene) -> None:
         second.header.stamp.nanosec - first.header.stamp.nanosec
     )
     assert second.twist.twist.linear.x == pytest.approx(STEP_M / seconds)
-    assert second.pose.covariance[0] > first.pose.covariance[0] > 0
+    # It saturates at (1 km)^2 where the motion was unknown for long, as it may have been in the tests before.
+    assert second.pose.covariance[0] >= first.pose.covariance[0] > 0
 
 
 def test_other_encodings_are_understood(running: Scene) -> None:

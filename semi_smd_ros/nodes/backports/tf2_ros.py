@@ -18,7 +18,6 @@ from rclpy.time import Time
 
 from ...rig import (
     FrameMissing,
-    RigError,
     TransformError,
     TransformExtrapolation,
     TransformTree,
@@ -89,7 +88,8 @@ class Buffer:
                     self._static[child] = (parent, parent_T_child)
                 else:
                     self._static.pop(child, None)
-        except RigError as error:
+        # rclpy's Time raises ValueError for a stamp below zero.
+        except ValueError as error:
             raise InvalidArgumentException(str(error)) from error
 
     def lookup_transform(
@@ -108,6 +108,8 @@ class Buffer:
         target_T_source = self._lookup(_frame(target_frame), _frame(source_frame), stamp_ns)
         result = TransformStamped()
         result.header.frame_id, result.child_frame_id = _frame(target_frame), _frame(source_frame)
+        if stamp_ns == 0:
+            stamp_ns = self._tree.latest_stamp(_frame(target_frame), _frame(source_frame)) or 0
         result.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         translation, rotation = result.transform.translation, result.transform.rotation
         translation.x, translation.y, translation.z = (float(v) for v in target_T_source[:3, 3])
