@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import calendar
-import json
+import dataclasses
 import logging
 import re
 import time
-from collections.abc import Iterator
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,41 @@ import numpy as np
 
 from ..rig import Rig, RigError, rig_from_dgp_calibration
 from ..rig.dgp import dgp_pose
+from .files import read_ego_mask, read_image, read_json_object
 from .lidar import visible_points
 from .sample import DataError, EncodedImage, SurroundSample
+from .source import SampleSequence, Skipped
 
 _log = logging.getLogger(__name__)
 _STAMP = re.compile(r'(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)')
 _ROS_STAMP_LIMIT_NS = (2**31 - 1) * 10**9
+# What numpy and zipfile raise for an archive that is cut off, not one, or holds something else.
+_BROKEN_ARCHIVE = (
+    OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
-class DdadScene:
-    """One scene. `len()` and iteration give its samples, oldest first; DataError for a file that is amiss.
+class DdadScene(SampleSequence):
+    """One scene, its samples oldest first. Raises DataError for a file that is amiss.
 
     `path`: the scene JSON, the folder that holds it, or a data set folder whose scene_dataset JSON names exactly
-    one scene.
+    one scene. `masks`: a folder of ego masks, see `files.read_ego_mask`. `occlusion_filter`: whether LiDAR points
+    that the camera cannot see are dropped.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        masks: Path | None = None,
+        occlusion_filter: bool = True,
+        skipped: Skipped | None = None,
+    ) -> None:
         self.path = find_scene_json(Path(path))
         self.root = self.path.parent
-        scene = _read_json(self.path)
+        super().__init__(self.root.resolve().name, skipped)
+        self._masks = masks
+        self._occlusion_filter = occlusion_filter
+        scene = read_json_object(self.path, 'a scene in the DGP layout')
         try:
             self._data = {entry['key']: entry for entry in scene['data']}
             self._samples = sorted(
@@ -45,51 +62,91 @@ class DdadScene:
         if not self._samples:
             raise DataError(f'{self.path}: the scene has no samples')
         self._divide_stamps = self._stamps_are_ten_fold()
-        self.rig = self._rig(self._samples[0])
+        self._rigs: dict[str, Rig] = {}
+        # What is amiss with calibration or masks is told now; the masks of hundreds of scenes are not kept.
+        self._rig_of(0)
+        self.let_go()
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __iter__(self) -> Iterator[SurroundSample]:
-        for index in range(len(self)):
-            yield self[index]
+    @property
+    def rig(self) -> Rig:
+        """The rig of the first sample."""
+        return self._rig_of(0)
 
-    def __getitem__(self, index: int) -> SurroundSample:
-        sample = self._samples[index]
-        cameras, lidars = self._datums(sample)
-        absent = [name for name in self.rig.names if name not in cameras]
+    def let_go(self) -> None:
+        super().let_go()
+        self._rigs.clear()
+
+    def read(self, index: int) -> SurroundSample:
+        try:
+            return self._read(index)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f'{self.path}: sample {index}: expected datums of the DGP layout ({type(error).__name__}: {error})'
+            ) from error
+
+    def _read(self, index: int) -> SurroundSample:
+        rig = self._rig_of(index)
+        cameras, lidars = self._datums(self._samples[index])
+        absent = [name for name in rig.names if name not in cameras]
         if absent:
             raise DataError(f'{self.path}: sample {index} has no image of {", ".join(absent)}')
-        images, stamps, poses, world_T_cams = [], [], {}, []
-        for camera in self.rig.cameras:
+        images: list[EncodedImage] = []
+        stamps, poses, world_T_cams = [], {}, []
+        for camera in rig.cameras:
             datum = cameras[camera.name]
-            file = self.root / datum['datum']['image']['filename']
-            images.append(EncodedImage(_read_bytes(file), 'jpeg' if file.suffix in ('.jpg', '.jpeg') else 'png'))
+            image = datum['datum']['image']
+            images.append(read_image(self.root / image['filename'], (camera.model.width, camera.model.height)))
             stamps.append(self._stamp(datum))
-            world_T_cams.append(dgp_pose(datum['datum']['image']['pose']))
+            world_T_cams.append(dgp_pose(image['pose']))
             poses[stamps[-1]] = world_T_cams[-1] @ np.linalg.inv(camera.base_T_cam)
         depth_points = None
         if lidars:
             world_points = np.concatenate([self._world_points(datum) for datum in lidars.values()])
             depth_points = tuple(
-                visible_points(_transform(np.linalg.inv(world_T_cam), world_points), camera.model)
-                for camera, world_T_cam in zip(self.rig.cameras, world_T_cams, strict=True)
+                visible_points(
+                    _transform(np.linalg.inv(world_T_cam), world_points),
+                    camera.model,
+                    occlusion_filter=self._occlusion_filter,
+                )
+                for camera, world_T_cam in zip(rig.cameras, world_T_cams, strict=True)
             )
-        return SurroundSample(self.rig, tuple(images), tuple(stamps), depth_points, tuple(sorted(poses.items())))
+        return SurroundSample(rig, tuple(images), tuple(stamps), depth_points, tuple(sorted(poses.items())))
 
-    def _rig(self, sample: dict[str, Any]) -> Rig:
-        cameras, _ = self._datums(sample)
-        if not cameras:
-            raise DataError(f'{self.path}: the first sample has no images')
-        sizes = {
-            name: (int(datum['datum']['image']['width']), int(datum['datum']['image']['height']))
-            for name, datum in sorted(cameras.items())
-        }
-        file = self.root / 'calibration' / f'{sample["calibration_key"]}.json'
-        try:
-            return rig_from_dgp_calibration(file, sizes)
-        except RigError as error:
-            raise DataError(str(error)) from error
+    def _rig_of(self, index: int) -> Rig:
+        """The rig of a sample; the samples of a scene share few calibrations, mostly one."""
+        sample = self._samples[index]
+        key = sample.get('calibration_key')
+        if not isinstance(key, str) or not key:
+            raise DataError(f'{self.path}: sample {index} has calibration_key {key!r}; expected the name of a file')
+        if key not in self._rigs:
+            cameras, _ = self._datums(sample)
+            if not cameras:
+                raise DataError(f'{self.path}: sample {index} has no images')
+            try:
+                sizes = {
+                    name: (int(datum['datum']['image']['width']), int(datum['datum']['image']['height']))
+                    for name, datum in sorted(cameras.items())
+                }
+                rig = rig_from_dgp_calibration(self.root / 'calibration' / f'{key}.json', sizes)
+            except (KeyError, TypeError, ValueError, RigError) as error:
+                raise DataError(f'{self.path}: calibration {key}: {error}') from error
+            self._rigs[key] = self._with_masks(rig)
+        return self._rigs[key]
+
+    def _with_masks(self, rig: Rig) -> Rig:
+        if self._masks is None:
+            return rig
+        folder, scene = self._masks, self.name
+        return Rig(
+            tuple(
+                dataclasses.replace(c, ego_mask=read_ego_mask(folder, c.name, (c.model.width, c.model.height), scene))
+                for c in rig.cameras
+            ),
+            rig.base_frame,
+        )
 
     def _datums(self, sample: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Images and point clouds of a sample, by sensor name."""
@@ -106,7 +163,7 @@ class DdadScene:
         try:
             with np.load(file, allow_pickle=False) as archive:
                 points = archive['data'][:, :3].astype(np.float64)
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except _BROKEN_ARCHIVE as error:
             raise DataError(f'{file}: expected an .npz with an array data (N,3 or more): {error}') from error
         return _transform(dgp_pose(datum['datum']['point_cloud']['pose']), points)
 
@@ -131,7 +188,7 @@ def find_scene_json(path: Path) -> Path:
         return path
     scenes = sorted(file for file in path.glob('scene_*.json') if not file.name.startswith('scene_dataset'))
     for dataset in sorted(path.glob('scene_dataset*.json')):
-        splits = _read_json(dataset).get('scene_splits', {})
+        splits = read_json_object(dataset, 'a list of scenes in the DGP layout').get('scene_splits', {})
         scenes += [path / name for split in splits.values() for name in split.get('filenames', [])]
     named = list(dict.fromkeys(scenes))
     if not named:
@@ -160,20 +217,3 @@ def parse_stamp(text: str, where: Path) -> int:
 
 def _transform(a_T_b: np.ndarray, points_n3: np.ndarray) -> np.ndarray:
     return points_n3 @ a_T_b[:3, :3].T + a_T_b[:3, 3]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise DataError(f'{path}: expected a JSON file of the DGP layout: {error}') from error
-    if not isinstance(data, dict):
-        raise DataError(f'{path}: expected a JSON object; got {type(data).__name__}')
-    return data
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f'{path}: the scene names this image, but it cannot be read: {error.strerror}') from error

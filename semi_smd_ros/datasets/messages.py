@@ -9,6 +9,7 @@ import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
 from ..rig import RigCamera, quaternion_from
+from .sample import RawImage
 
 # The oldest distribution that we serve: what is written with it reads everywhere.
 TYPESTORE = get_typestore(Stores.ROS2_HUMBLE)
@@ -65,18 +66,45 @@ def compressed_image(data: bytes, format: str, stamp_ns: int, frame_id: str) -> 
 
 
 def raw_image(pixels_hw3: np.ndarray, encoding: str, stamp_ns: int, frame_id: str) -> Any:
-    """Image of (H,W,C) uint8 pixels."""
+    """Image of (H,W) or (H,W,C) pixels whose bytes are what `encoding` says, little-endian."""
     height, width = pixels_hw3.shape[:2]
-    flat = np.ascontiguousarray(pixels_hw3).reshape(-1)
+    flat = np.ascontiguousarray(pixels_hw3).reshape(-1).view(np.uint8)
+    return image_message(
+        RawImage(flat.tobytes(), height, width, flat.size // height, encoding), stamp_ns, frame_id
+    )  # fmt: skip
+
+
+def image_message(image: RawImage, stamp_ns: int, frame_id: str) -> Any:
+    """Image of a picture that is raw already."""
     return message('sensor_msgs/msg/Image')(
         header=header(stamp_ns, frame_id),
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=0,
-        step=flat.size // height,
-        data=flat,
+        height=image.height,
+        width=image.width,
+        encoding=image.encoding,
+        is_bigendian=int(image.is_bigendian),
+        step=image.step,
+        data=np.frombuffer(image.data, np.uint8),
     )
+
+
+def read_image_message(msg: Any) -> RawImage:
+    """An Image message as a picture that is raw."""
+    return RawImage(
+        bytes(memoryview(msg.data)), int(msg.height), int(msg.width), int(msg.step), str(msg.encoding),
+        bool(msg.is_bigendian),
+    )  # fmt: skip
+
+
+def read_map(msg: Any, encoding: str) -> np.ndarray:
+    """(H,W) of a ground-truth Image: float32 of 32FC1, uint8 of mono8. ValueError when it is not that."""
+    dtype = {'32FC1': '<f4', 'mono8': '|u1'}[encoding]
+    step = msg.width * np.dtype(dtype).itemsize
+    if msg.encoding != encoding or msg.step != step or len(msg.data) != step * msg.height or msg.is_bigendian:
+        raise ValueError(
+            f'image is {msg.encoding}, {msg.width}x{msg.height}, step {msg.step}, {len(msg.data)} bytes; '
+            f'expected {encoding} with step {step}'
+        )
+    return np.frombuffer(memoryview(msg.data), dtype).reshape(msg.height, msg.width)
 
 
 def transform_stamped(parent: str, child: str, parent_T_child: np.ndarray, stamp_ns: int) -> Any:

@@ -61,24 +61,28 @@ def suggested_slop(stamps: ImageStamps, cameras: int) -> float:
 
 def synchronized_stamps(stamps: ImageStamps, cameras: int, slop_s: float) -> list[tuple[int, SynchronizedSet]]:
     """(ordinal of the image that completes it, set) for every complete set; a set's items are None."""
-    synchronizer = SurroundSynchronizer([str(i) for i in range(cameras)], slop_s)
+    synchronizer = SurroundSynchronizer([str(i) for i in range(cameras)], slop=slop_s)
     sets = []
     for ordinal, (camera, stamp) in enumerate(stamps):
-        complete = synchronizer.add(camera, stamp, None)
-        if complete is not None:
-            sets.append((ordinal, complete))
-    return sets
+        sets += [(ordinal, complete) for complete in synchronizer.add(camera, stamp, None)]
+    return sets + [(len(stamps) - 1, complete) for complete in synchronizer.flush()]
 
 
 def frames(bag: SurroundBag, rig: Rig, slop_s: float) -> Iterator[SurroundFrame]:
     """The synchronised frames of a recording, in order. Raises InputError for a broken image."""
     cameras = {camera.image_topic: camera for camera in bag.cameras}
     index = {topic: i for i, topic in enumerate(cameras)}
-    synchronizer = SurroundSynchronizer(tuple(index), slop_s)
+    synchronizer = SurroundSynchronizer(tuple(index), slop=slop_s)
     for topic, _, msg in bag.messages(tuple(index)):
-        complete = synchronizer.add(index[topic], stamp_of(msg), (cameras[topic], msg))
-        if complete is not None:
-            yield SurroundFrame(rig, tuple(decode(*item) for item in complete.items), complete.stamp_ns)
+        for complete in synchronizer.add(index[topic], stamp_of(msg), (cameras[topic], msg)):
+            yield _frame(rig, complete)
+    for complete in synchronizer.flush():
+        yield _frame(rig, complete)
+
+
+def _frame(rig: Rig, complete: SynchronizedSet) -> SurroundFrame:
+    images = tuple(None if item is None else decode(*item) for item in complete.items)
+    return SurroundFrame(rig, images, complete.stamp_ns)
 
 
 def decode(camera: BagCamera, msg: Any) -> CameraImage:

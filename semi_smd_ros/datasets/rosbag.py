@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,12 @@ from typing import Any
 
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag2 import ReaderError
+
+if sys.version_info >= (3, 14):  # as the rosbags library chooses
+    from compression.zstd import ZstdError
+else:
+    from backports.zstd import ZstdError
 
 from ..rig import RigError, TransformTree, transform_from
 from .messages import TYPESTORE, stamp_of
@@ -21,6 +29,8 @@ from .sample import DataError
 
 _log = logging.getLogger(__name__)
 _IMAGE_TOPIC = re.compile(r'^/(?P<camera>.+)/image_raw(?P<compressed>/compressed)?$')
+# What the reader raises for a chunk that is cut off or does not decompress.
+_DAMAGED = (AnyReaderError, ReaderError, OSError, RuntimeError, ZstdError, struct.error)
 _IMAGE_TYPES = {False: 'sensor_msgs/msg/Image', True: 'sensor_msgs/msg/CompressedImage'}
 
 
@@ -67,6 +77,10 @@ class SurroundBag:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._reader.close()
 
     @property
@@ -75,25 +89,48 @@ class SurroundBag:
         return {connection.topic: connection.msgtype for connection in self._reader.connections}
 
     @property
+    def start_ns(self) -> int:
+        """Time of the first message, nanoseconds."""
+        return int(self._reader.start_time)
+
+    @property
     def duration_s(self) -> float:
         """From the first message to the last, seconds."""
         return float(self._reader.end_time - self._reader.start_time) / 1e9
 
-    def raw_messages(self, topics: Sequence[str]) -> Iterator[tuple[str, str, int, bytes]]:
-        """(topic, type, time in ns, CDR bytes) of the messages of `topics`, in the order recorded."""
-        wanted = [c for c in self._reader.connections if c.topic in set(topics)]
-        if wanted:
-            for connection, time_ns, data in self._reader.messages(connections=wanted):
-                yield connection.topic, connection.msgtype, time_ns, bytes(data)
+    def raw_messages(
+        self, topics: Sequence[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[tuple[str, str, int, bytes]]:
+        """(topic, type, time in ns, CDR bytes) of the messages of `topics`, in the order recorded.
 
-    def messages(self, topics: Sequence[str]) -> Iterator[tuple[str, int, Any]]:
-        """(topic, time in ns, message) of `topics`, in the order recorded."""
-        for topic, msgtype, time_ns, data in self.raw_messages(topics):
-            yield topic, time_ns, self._reader.deserialize(data, msgtype)
+        Only those whose time is in [start_ns, stop_ns), where given. Raises DataError where the file is damaged.
+        """
+        wanted = [c for c in self._reader.connections if c.topic in set(topics)]
+        if not wanted:
+            return
+        try:
+            for connection, time_ns, data in self._reader.messages(wanted, start_ns, stop_ns):
+                yield connection.topic, connection.msgtype, time_ns, bytes(data)
+        except _DAMAGED as error:
+            raise DataError(f'{self.path}: the recording is damaged ({error}); try mcap recover') from error
+
+    def messages(
+        self, topics: Sequence[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[tuple[str, int, Any]]:
+        """(topic, time in ns, message) of `topics`, as `raw_messages` gives them."""
+        for topic, msgtype, time_ns, data in self.raw_messages(topics, start_ns, stop_ns):
+            yield topic, time_ns, self.deserialize(data, msgtype, topic)
+
+    def deserialize(self, data: bytes, msgtype: str, topic: str) -> Any:
+        """The message in CDR bytes. Raises DataError naming the topic where they do not fit the type."""
+        try:
+            return self._reader.deserialize(data, msgtype)
+        except (AnyReaderError, ValueError, IndexError) as error:
+            raise DataError(f'{self.path}: a message on {topic} is no {msgtype}: {error}') from error
 
     def transforms(self) -> TransformTree:
         """Everything that /tf_static and /tf say, kept for the whole length of the recording."""
-        tree = TransformTree(cache_time_s=self.duration_s + 1.0)
+        tree = TransformTree(cache_time_s=self.duration_s + 1.0, max_history=sys.maxsize)
         for topic, _, msg in self.messages(('/tf_static', '/tf')):
             for stamped in msg.transforms:
                 t, q = stamped.transform.translation, stamped.transform.rotation
@@ -118,7 +155,9 @@ class SurroundBag:
         raise DataError(f'{self.path}: no CameraInfo message of {", ".join(absent)}')
 
     def stamp(self, data: bytes) -> int:
-        """The header stamp, ns, of a serialised message whose first member is a std_msgs/Header."""
+        """The header stamp, ns, of a serialised message whose first member is a std_msgs/Header. Raises DataError."""
+        if len(data) < 12:
+            raise DataError(f'{self.path}: a message of {len(data)} bytes; expected one that begins with a header')
         # CDR: four bytes of encapsulation (the second tells the byte order), then sec (int32) and nanosec (uint32).
         sec, nanosec = np.frombuffer(data, '<i4' if data[1] & 1 else '>i4', 2, 4)
         return int(sec) * 10**9 + int(np.uint32(nanosec))

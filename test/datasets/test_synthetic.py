@@ -17,7 +17,7 @@ from semi_smd_ros.datasets.synthetic import (
     render_sequence,
 )
 
-SEEDS = (3, 11)
+SEEDS = (13, 11)
 
 
 @pytest.fixture(scope='module')
@@ -132,12 +132,12 @@ def test_cameras_agree_where_they_overlap(
 def test_same_seed_same_bytes_and_other_seed_other_world(
     rig: SyntheticRig, sequences: dict[int, list[SyntheticFrame]]
 ) -> None:
-    again = render_sequence(3, rig, frames=2)
-    for one, two in zip(sequences[3], again, strict=True):
+    again = render_sequence(13, rig, frames=2)
+    for one, two in zip(sequences[13], again, strict=True):
         for key, value in one.__dict__.items():
             np.testing.assert_array_equal(value, getattr(two, key), err_msg=key)
     other = sequences[11][0]
-    assert np.mean(other.images_nhw3 != sequences[3][0].images_nhw3) > 0.5
+    assert np.mean(other.images_nhw3 != sequences[13][0].images_nhw3) > 0.5
 
 
 def test_permuting_cameras_permutes_outputs(rig: SyntheticRig, sequences: dict[int, list[SyntheticFrame]]) -> None:
@@ -149,7 +149,7 @@ def test_permuting_cameras_permutes_outputs(rig: SyntheticRig, sequences: dict[i
         rig.intrinsics_n33[order],
         rig.base_T_cam_n44[order],
     )
-    frame, moved = sequences[3][0], render_sequence(3, shuffled, frames=1)[0]
+    frame, moved = sequences[13][0], render_sequence(13, shuffled, frames=1)[0]
     for key in ('images_nhw3', 'depth_nhw', 'semantics_nhw', 'ego_mask_nhw'):
         np.testing.assert_array_equal(getattr(moved, key), getattr(frame, key)[order], err_msg=key)
 
@@ -166,7 +166,7 @@ def test_labels_fit_together(sequences: dict[int, list[SyntheticFrame]]) -> None
         finite = depth[np.isfinite(depth)]
         assert finite.min() >= 0.05
         assert set(np.unique(semantics)) <= {*range(19), 255}
-    stamps = [f.stamp_ns for f in sequences[3]]
+    stamps = [f.stamp_ns for f in sequences[13]]
     assert stamps[1] - stamps[0] == 100_000_000
 
 

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
-from .rigs import SyntheticRig, ddad_like_rig, nuscenes_like_rig, random_rig
-from .sequence import SyntheticFrame, render_sequence
+from .capture import Studio
+from .rigs import SyntheticRig, ddad_like_rig, nuscenes_like_rig, random_rig, raw_rig
+from .sequence import SyntheticFrame, render_batch, render_frame, render_sequence
+from .stage import ScenePlan
 
 __all__ = [
+    'ScenePlan',
+    'Studio',
     'SyntheticFrame',
     'SyntheticRig',
     'ddad_like_rig',
     'nuscenes_like_rig',
     'random_rig',
+    'raw_rig',
+    'render_batch',
+    'render_frame',
     'render_sequence',
 ]

@@ -1,104 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Street furniture and people."""
+"""Lamps, signs, signals and bare poles."""
 
 from __future__ import annotations
 
 from . import primitives as prim
+from .overhead import signal
 from .palette import Palette
 from .primitives import Colour, TableBuilder
+from .road import Road
+from .scene import Bodies, free
+
+_LIGHTS: tuple[Colour, ...] = ((1.0, 0.62, 0.25), (1.0, 0.8, 0.52), (0.85, 0.95, 1.0))
 
 
-def pole(b: TableBuilder, p: Palette, x: float, y: float, z: float, inward: float) -> None:
-    """A lamp, sign, signal or bare pole; `inward` is +1 if the road lies towards +y."""
-    k = p.u(0, 1)
-    colour = p.grey(0.03, 0.4)
-    if k < 0.35:
-        height, r = p.u(4.5, 9.5), p.u(0.05, 0.11)
-        b.add(prim.CYLINDER, (x, y, z + height / 2 - 0.2), (r, r, height / 2 + 0.2), prim.PLAIN, prim.POLE, colour)
-        reach = p.u(0.4, 1.6)
-        b.add(prim.BOX, (x, y + inward * reach / 2, z + height), (0.04, reach / 2, 0.04), prim.PLAIN, prim.POLE, colour)
-        b.add(
-            prim.BOX,
-            (x, y + inward * reach, z + height - 0.03),
-            (0.12, 0.32, 0.06),
-            prim.PLAIN,
-            prim.POLE,
-            (0.4, 0.4, 0.4),
-        )
+def pole_row(b: TableBuilder, bodies: Bodies, p: Palette, road: Road, side: int, edge: float, margin: float) -> None:
+    """Lamps at even distances, signs and signals between them."""
+    out = edge + side * (p.u(0.35, 0.9) if road.kind != 'highway' else p.u(1.2, 2.5))
+    if p.chance({'urban': 0.85, 'suburb': 0.6, 'park': 0.25, 'narrow': 0.7}.get(road.kind, 0.6)):
+        spacing, style = p.u(18.0, 34.0), p.u(0, 1)
+        height, tint = p.u(5.0, 10.5) if style < 0.75 else p.u(3.2, 4.5), p.grey(0.03, 0.4)
+        hue = _LIGHTS[int(p.u(0, 3))]
+        s = -60.0 + p.u(0, spacing)
+        while s < 125:
+            if free(road, s, 1.0, side) and bodies.claim(s, out, 0.25):
+                _lamp(b, p, road.at(s, out), -side, (height, style), (tint, hue))
+            s += spacing
+    s, spacing = -45.0 + p.u(0, 12), p.u(9.0, 30.0)
+    while s < 110:
+        lat = out + side * p.u(-0.1, 0.6)
+        if free(road, s, 0.5, side) and bodies.claim(s, lat, 0.6):
+            if p.chance(0.75 if road.kind != 'highway' else 0.5):
+                sign(b, p, road.at(s, lat), road.heading(s), side)
+            else:
+                _bare(b, p, road.at(s, lat))
+        s += spacing * p.u(0.5, 1.5)
+    j = road.junction
+    if j is not None and j.island <= 0.0 and p.chance(0.75):
+        for s, facing in ((j.s1 + 1.0, -1.0), (j.s0 - 1.5, -1.0 if side < 0 else 1.0)):
+            if bodies.claim(s, out, 0.3):
+                _signals(b, p, road.at(s, out), -side, facing)
+
+
+def _post(b: TableBuilder, at: tuple[float, float, float], height: float, r: float, tint: Colour) -> None:
+    x, y, z = at
+    b.add(prim.CYLINDER, (x, y, z + height / 2 - 0.2), (r, r, height / 2 + 0.2), prim.PLAIN, prim.POLE, tint,
+          param=(0.15, 0.9))  # fmt: skip
+
+
+def _lamp(
+    b: TableBuilder,
+    p: Palette,
+    at: tuple[float, float, float],
+    inward: float,
+    shape: tuple[float, float],
+    tints: tuple[Colour, Colour],
+) -> None:
+    """A street lamp: on an arm, on two, or a lantern on a low post."""
+    (height, style), (tint, hue) = shape, tints
+    x, y, z = at
+    r = 0.045 + 0.006 * height
+    _post(b, at, height, r, tint)
+    b.add(prim.CYLINDER, (x, y, z + 0.35), (r * 1.7, r * 1.7, 0.5), prim.PLAIN, prim.POLE, tint)
+    glow = 12.0 * p.night
+    power = 95.0 * p.night * (height / 8.0) ** 1.5
+    light = (power * hue[0], power * hue[1], power * hue[2])
+    if style >= 0.75:
+        b.add(prim.ELLIPSOID, (x, y, z + height + 0.18), (0.2, 0.2, 0.24), prim.LAMP, prim.POLE,
+              hue if p.night > 0.3 else (0.6, 0.6, 0.6), param=(glow,))  # fmt: skip
+        b.lamp((x, y, z + height + 0.2), light, 18.0)
         return
-    if k < 0.75:
-        height, r = p.u(2.2, 3.6), p.u(0.03, 0.06)
-        b.add(
-            prim.CYLINDER,
-            (x, y, z + height / 2 - 0.2),
-            (r, r, height / 2 + 0.2),
-            prim.PLAIN,
-            prim.POLE,
-            p.grey(0.2, 0.5, 0.02),
-        )
-        turn = p.u(-0.3, 0.3)
-        face, ink = _sign_colours(p)
-        if p.chance(0.5):
-            size = p.u(0.28, 0.42)
-            axes = (0, 0, 0.02, size, 0, 0, 0, size, 0)
-            b.add_axes(prim.CYLINDER, (x - 0.06, y, z + height - size), axes, prim.PLAIN, prim.TRAFFIC_SIGN, face)
-            axes = (0, 0, 0.021, size * 0.72, 0, 0, 0, size * 0.72, 0)
-            b.add_axes(prim.CYLINDER, (x - 0.065, y, z + height - size), axes, prim.PLAIN, prim.TRAFFIC_SIGN, ink)
-        else:
-            half = (0.02, p.u(0.25, 0.6), p.u(0.2, 0.5))
-            b.add(
-                prim.BOX,
-                (x - 0.06, y, z + height - half[2]),
-                half,
-                prim.SIGN,
-                prim.TRAFFIC_SIGN,
-                face,
-                ink,
-                yaw=turn,
-                param=(p.u(0.1, 0.22), 0.6, 0.03),
-            )
-        return
-    if k < 0.88:
-        height = p.u(3.0, 5.5)
-        b.add(
-            prim.CYLINDER, (x, y, z + height / 2 - 0.2), (0.07, 0.07, height / 2 + 0.2), prim.PLAIN, prim.POLE, colour
-        )
-        b.add(
-            prim.BOX,
-            (x - 0.1, y + inward * 0.2, z + height - 0.5),
-            (0.14, 0.16, 0.48),
-            prim.PLAIN,
-            prim.LIGHT,
-            (0.02, 0.02, 0.02),
-        )
-        lit = int(p.u(0, 3))
-        for i, c in enumerate(((0.9, 0.05, 0.03), (0.9, 0.5, 0.03), (0.05, 0.8, 0.3))):
-            glow = 2.0 if i == lit else 0.0
-            dim = c if glow else tuple(0.12 * v for v in c)
-            axes = (0, 0, 0.02, 0.09, 0, 0, 0, 0.09, 0)
-            b.add_axes(
-                prim.CYLINDER,
-                (x - 0.25, y + inward * 0.2, z + height - 0.2 - 0.3 * i),
-                axes,
-                prim.LAMP,
-                prim.LIGHT,
-                dim,
-                param=(glow,),
-            )
-        return
-    height, r = p.u(5.0, 10.0), p.u(0.08, 0.16)
-    brown = p.u(0.05, 0.2)
-    b.add(
-        prim.CYLINDER,
-        (x, y, z + height / 2 - 0.2),
-        (r, r, height / 2 + 0.2),
-        prim.PLAIN,
-        prim.POLE,
-        (brown, brown * 0.85, brown * 0.7),
-    )
-    b.add(
-        prim.BOX, (x, y, z + height - 0.6), (0.06, 1.0, 0.06), prim.PLAIN, prim.POLE, (brown, brown * 0.85, brown * 0.7)
-    )
+    reach = 0.12 * height + 0.3
+    for way in (inward, -inward) if style < 0.12 else (inward,):
+        b.add(prim.BOX, (x, y + way * reach / 2, z + height), (0.04, reach / 2, 0.04), prim.PLAIN, prim.POLE, tint,
+              shear=0.0)  # fmt: skip
+        head = (x, y + way * reach, z + height - 0.03)
+        b.add(prim.SUPER, head, (0.14, 0.36, 0.07), prim.PLAIN, prim.POLE, (0.35, 0.35, 0.35))
+        if p.night > 0.3:
+            b.add(prim.BOX, (head[0], head[1], head[2] - 0.07), (0.1, 0.26, 0.02), prim.LAMP, prim.POLE, hue,
+                  param=(glow,))  # fmt: skip
+            b.lamp((head[0], head[1], head[2] - 0.15), light, 26.0, (0.0, 0.0, -1.0), 0.6)
 
 
 def _sign_colours(p: Palette) -> tuple[Colour, Colour]:
@@ -108,72 +88,64 @@ def _sign_colours(p: Palette) -> tuple[Colour, Colour]:
     return pairs[int(p.u(0, len(pairs)))]
 
 
-def person(b: TableBuilder, p: Palette, cyclist: bool = False) -> None:
-    """A walking person, or one on a bicycle."""
-    height = p.u(1.5, 1.92)
-    semantic = prim.RIDER if cyclist else prim.PERSON
-    coat, trousers, skin = p.colour(0.03, 0.6), p.colour(0.02, 0.2), (p.u(0.15, 0.5), p.u(0.12, 0.3), p.u(0.08, 0.2))
-    base = 0.35 if cyclist else 0.0
-    stride = p.u(0.05, 0.28)
-    for side in (-1.0, 1.0):
-        leg = height * 0.25
-        at = (side * stride * 0.5, side * 0.09, base + leg)
-        b.add(
-            prim.ELLIPSOID, at, (0.085, 0.085, leg * 1.05), prim.PLAIN, semantic, trousers, shear=-side * stride * 0.5
-        )
-        arm = (0.0, side * 0.25, base + height * 0.64)
-        b.add(
-            prim.ELLIPSOID,
-            arm,
-            (0.055, 0.055, height * 0.17),
-            prim.PLAIN,
-            semantic,
-            coat,
-            shear=side * stride * 0.4 + (0.15 if cyclist else 0),
-        )
-    b.add(
-        prim.ELLIPSOID,
-        (0, 0, base + height * 0.67),
-        (0.14, 0.21, height * 0.19),
-        prim.PLAIN,
-        semantic,
-        coat,
-        shear=0.1 if cyclist else 0.0,
-        param=(0.15, 0.6),
-    )
-    b.add(prim.ELLIPSOID, (0.02, 0, base + height * 0.93), (0.1, 0.085, 0.13), prim.PLAIN, semantic, skin)
-    b.add(
-        prim.ELLIPSOID,
-        (-0.01, 0, base + height * 0.96),
-        (0.105, 0.092, 0.11),
-        prim.PLAIN,
-        semantic,
-        p.grey(0.01, 0.2, 0.3),
-    )
-    if cyclist:
-        for x in (-0.52, 0.52):
-            axes = (0.33, 0, 0, 0, 0, 0.03, 0, 0.33, 0)
-            b.add_axes(prim.CYLINDER, (x, 0, 0.33), axes, prim.PLAIN, prim.BICYCLE, (0.04, 0.04, 0.04))
-        b.add(prim.BOX, (0, 0, 0.55), (0.45, 0.025, 0.12), prim.PLAIN, prim.BICYCLE, p.colour())
-
-
-def bicycle(b: TableBuilder, p: Palette) -> None:
-    """A parked bicycle, or a motorcycle."""
-    motor = p.chance(0.4)
-    semantic = prim.MOTORCYCLE if motor else prim.BICYCLE
-    paint = p.paint()
-    radius, reach = (0.29, 0.62) if motor else (0.33, 0.52)
-    for x in (-reach, reach):
-        thick = 0.07 if motor else 0.025
-        axes = (radius, 0, 0, 0, 0, thick, 0, radius, 0)
-        b.add_axes(prim.CYLINDER, (x, 0, radius), axes, prim.PLAIN, semantic, (0.03, 0.03, 0.03))
-    if motor:
-        b.add(prim.ELLIPSOID, (0.1, 0, 0.68), (0.45, 0.16, 0.2), prim.PAINT, semantic, paint, param=(0.0, 5.0))
-        b.add(prim.ELLIPSOID, (-0.4, 0, 0.74), (0.4, 0.14, 0.09), prim.PLAIN, semantic, (0.02, 0.02, 0.02))
-        b.add(prim.BOX, (0.0, 0, 0.4), (0.32, 0.13, 0.17), prim.PLAIN, semantic, (0.08, 0.08, 0.08), param=(0.4, 0.7))
+def sign(b: TableBuilder, p: Palette, at: tuple[float, float, float], yaw: float, side: int) -> None:
+    """A traffic sign: round, triangular or diamond, or a board; now and then a large one on two posts."""
+    x, y, z = at
+    steel = p.grey(0.2, 0.5, 0.02)
+    face, ink = _sign_colours(p)
+    turn = yaw + p.u(-0.3, 0.3) + (3.1416 if p.chance(0.4) else 0.0)
+    k = p.u(0, 1)
+    if k > 0.84:
+        wide, tall, low = p.u(0.9, 2.2), p.u(0.6, 1.5), p.u(0.9, 2.3)
+        y += side * (wide + 0.2)
+        for across in (-0.7, 0.7):
+            _post(b, (x, y + across * wide, z), low + tall, 0.05, steel)
+        b.add(prim.BOX, (x - 0.09, y, z + low + tall), (0.03, wide, tall), prim.SIGN, prim.TRAFFIC_SIGN, face, ink,
+              yaw, (p.u(0.15, 0.4), 0.55, 0.05))  # fmt: skip
+        return
+    height, r = p.u(2.2, 3.6), p.u(0.03, 0.06)
+    _post(b, at, height, r, steel)
+    size = p.u(0.28, 0.45)
+    up = z + height - size
+    if k < 0.35:
+        for thick, part, tint in ((0.02, 1.0, face), (0.026, 0.72, ink)):
+            axes: tuple[float, ...] = (0, 0, thick, size * part, 0, 0, 0, size * part, 0)
+            b.add_axes(prim.CYLINDER, (x - 0.07, y, up), axes, prim.PLAIN, prim.TRAFFIC_SIGN, tint)
+    elif k < 0.5:
+        for thick, part, tint in ((0.02, 1.0, (0.5, 0.02, 0.03)), (0.026, 0.66, (0.75, 0.75, 0.75))):
+            axes = (thick, 0, 0, 0, size * part, 0, 0, 0, size * part)
+            at_ = (x - 0.07, y, up - (0.08 * size if part < 1 else 0.0))
+            b.add_axes(prim.TAPER, at_, axes, prim.PLAIN, prim.TRAFFIC_SIGN, tint, cut=(0.0, 0.97))
+    elif k < 0.6:
+        s = size * 0.75
+        b.add_axes(prim.BOX, (x - 0.07, y, up), (0.02, 0, 0, 0, s, -s, 0, s, s), prim.SIGN, prim.TRAFFIC_SIGN,
+                   (0.75, 0.5, 0.03), (0.03,) * 3, (0.3, 0.3, 0.04))  # fmt: skip
     else:
-        b.add(prim.BOX, (0.1, 0, 0.72), (0.4, 0.02, 0.02), prim.PLAIN, semantic, paint)
-        b.add(prim.BOX, (0.05, 0, 0.52), (0.32, 0.02, 0.02), prim.PLAIN, semantic, paint, shear=0.0)
-        b.add(prim.ELLIPSOID, (-0.25, 0, 0.95), (0.14, 0.07, 0.04), prim.PLAIN, semantic, (0.02, 0.02, 0.02))
-    b.add(prim.BOX, (reach - 0.1, 0, 1.0), (0.03, 0.32, 0.02), prim.PLAIN, semantic, (0.05, 0.05, 0.05))
-    b.add(prim.BOX, (reach - 0.05, 0, 0.7), (0.03, 0.03, 0.33), prim.PLAIN, semantic, paint, shear=-0.08)
+        half = (0.02, p.u(0.22, 0.6), p.u(0.2, 0.55))
+        b.add(prim.BOX, (x - 0.07, y, z + height - half[2]), half, prim.SIGN, prim.TRAFFIC_SIGN, face, ink, turn,
+              (p.u(0.1, 0.22), 0.6, 0.03))  # fmt: skip
+
+
+def _bare(b: TableBuilder, p: Palette, at: tuple[float, float, float]) -> None:
+    """A pole with nothing, a flag or a poster."""
+    x, y, z = at
+    height = p.u(3.0, 8.0)
+    _post(b, at, height, p.u(0.04, 0.12), p.grey(0.05, 0.4))
+    if p.chance(0.4):
+        half = (0.015, 0.3, p.u(0.5, 1.0))
+        b.add(prim.BOX, (x, y + 0.38, z + height * 0.75), half, prim.SIGN, prim.POLE, p.colour(), p.colour(),
+              p.u(-0.3, 0.3), (0.4, 0.5, 0.04))  # fmt: skip
+
+
+def _signals(b: TableBuilder, p: Palette, at: tuple[float, float, float], inward: float, facing: float) -> None:
+    """A traffic light on a post, or also on an arm over the lanes."""
+    x, y, z = at
+    arm = p.chance(0.4)
+    height = p.u(5.3, 6.2) if arm else p.u(2.9, 3.6)
+    dark = p.grey(0.02, 0.2)
+    _post(b, at, height, 0.08, dark)
+    signal(b, p, (x + facing * 0.15, y, z + 2.6), facing)
+    if arm:
+        reach = p.u(2.5, 5.0)
+        b.add(prim.BOX, (x, y + inward * reach / 2, z + height), (0.05, reach / 2, 0.05), prim.PLAIN, prim.POLE, dark)
+        signal(b, p, (x + facing * 0.15, y + inward * (reach - 0.3), z + height), facing)

@@ -7,6 +7,8 @@ selections are several times slower than arithmetic on a CPU, so a miss is a lar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from .noise import noise
@@ -18,6 +20,7 @@ from .primitives import (
     LEAF_BOX,
     LEAF_ELLIPSOID,
     QUAD,
+    SUPER,
     TAPER,
 )
 from .vectors import Vec3, dot
@@ -92,34 +95,71 @@ def _cylinder_interval(o: Vec3, d: Vec3) -> tuple[torch.Tensor, torch.Tensor]:
     return enter + _penalty(-inside), leave
 
 
+def _super(o: Vec3, d: Vec3) -> torch.Tensor:
+    """First hit of the rounded box x^6 + y^6 + z^6 = 1.
+
+    Along a ray the sum is convex, so Newton's steps from where the ray enters the cube go up to the first root and
+    never beyond.
+    """
+    enter, leave = _box_interval(o, d)
+    t = enter.clamp(-1e4, 1e4)
+    for _ in range(6):
+        x, y, z = _at(o, d, t)
+        xx, yy, zz = x * x, y * y, z * z
+        x4, y4, z4 = xx * xx, yy * yy, zz * zz
+        value = x4 * xx + y4 * yy + z4 * zz - 1.0
+        speed = -6.0 * (x4 * x * d[0] + y4 * y * d[1] + z4 * z * d[2])
+        # Moving away from the solid: a miss, sent beyond the cube.
+        t = t + (value / speed.clamp(min=1e-6)).clamp(0.0, 1e4)
+    return t + _penalty(value.abs() - 0.02) + _penalty(t - leave) + _penalty(enter - leave) + _penalty(NEAREST - t)
+
+
 def _at(o: Vec3, d: Vec3, t: torch.Tensor) -> Vec3:
     return o[0] + t * d[0], o[1] + t * d[1], o[2] + t * d[2]
-
-
-def _leaf_density(
-    p: Vec3, rim: torch.Tensor, cut: torch.Tensor, half: torch.Tensor, salt: torch.Tensor, blur: torch.Tensor
-) -> torch.Tensor:
-    """Positive where foliage is; cut holds threshold, rim strength and the noise period in metres."""
-    m = tuple(p[k] * half[:, k : k + 1] + salt[:, None] for k in range(3))
-    value = noise((m[0], m[1], m[2]), cut[:, 2:3], blur[:, None] * 0.5)
-    return value - cut[:, 0:1] - cut[:, 1:2] * rim
 
 
 def _leafy(
     o: Vec3,
     d: Vec3,
-    enter: torch.Tensor,
-    leave: torch.Tensor,
-    miss: torch.Tensor,
-    rims: list[torch.Tensor],
-    *args: torch.Tensor,
+    spans: tuple[torch.Tensor, torch.Tensor],
+    rim_at: Callable[[Vec3, torch.Tensor], torch.Tensor],
+    cut: torch.Tensor,
+    half: torch.Tensor,
+    salt: torch.Tensor,
+    blur: torch.Tensor,
 ) -> torch.Tensor:
-    """Nearer of the front and back surface of a shape, each with holes."""
+    """Nearer of the front and back surface of a shape, each with holes; cut is threshold, rim strength, noise period.
+
+    Only rays that meet the shape are looked at, a third of them, and the back only where the front has a hole.
+    `rim_at` says how near the rim points (and the rays of these flat indices) are, 0..1.
+    """
+    enter, leave = spans
     best = enter.new_full(enter.shape, _MISS)
-    for t, rim in zip((enter, leave), rims, strict=True):
-        density = _leaf_density(_at(o, d, t.clamp(-1e4, 1e4)), rim, *args)
-        best = torch.minimum(best, t + _penalty(-density) + miss + _penalty(NEAREST - t))
+    where = (enter <= leave).flatten().nonzero()[:, 0]
+    for t_all in (enter, leave):
+        row = torch.div(where, enter.shape[1], rounding_mode='floor')
+        t = t_all.flatten().index_select(0, where)
+        x, y, z = (_rays_of(o[k], where, row) + t * _rays_of(d[k], where, row) for k in range(3))
+        own_half, own_cut, own_salt = half.index_select(0, row), cut.index_select(0, row), salt.index_select(0, row)
+        place = (x * own_half[:, 0] + own_salt, y * own_half[:, 1] + own_salt, z * own_half[:, 2] + own_salt)
+        value = noise(place, own_cut[:, 2], blur.index_select(0, row) * 0.5)
+        leaf = value - own_cut[:, 0] - own_cut[:, 1] * rim_at((x, y, z), where)
+        there = ((leaf >= 0.0) & (t >= NEAREST)).nonzero()[:, 0]
+        best.view(-1).index_copy_(0, where.index_select(0, there), t.index_select(0, there))
+        where = where.index_select(0, ((leaf < 0.0) | (t < NEAREST)).nonzero()[:, 0])
     return best
+
+
+def _rays_of(values: torch.Tensor, where: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """Values (Q, 64), or (Q, 1) what all rays of a row share, at flat indices of (Q, 64)."""
+    return values[:, 0].index_select(0, row) if values.shape[1] == 1 else values.flatten().index_select(0, where)
+
+
+def _box_rim(p: Vec3, _: torch.Tensor) -> torch.Tensor:
+    """Ragged near edges: there two coordinates are close to 1, and their middle-sized one tells."""
+    x, y, z = (c.abs() for c in p)
+    middle = torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
+    return middle.clamp(max=1.0) ** 12
 
 
 def intersect(
@@ -151,18 +191,12 @@ def intersect(
         return enter + _penalty(-inside) + _penalty(NEAREST - enter)
     if shape == LEAF_ELLIPSOID:
         enter, leave, inside = _sphere_interval(o, d)
-        rim = (1.0 - inside).clamp(min=0.0)
-        rim = rim * rim
-        return _leafy(o, d, enter, leave, _penalty(-inside), [rim, rim], cut, half, salt, blur)
+        rim = ((1.0 - inside).clamp(min=0.0) ** 2).flatten()
+        # A miss is an interval that ends before it begins.
+        ended = leave - _penalty(-inside)
+        return _leafy(o, d, (enter, ended), lambda _, where: rim.index_select(0, where), cut, half, salt, blur)
     if shape == LEAF_BOX:
-        enter, leave = _box_interval(o, d)
-        rims = []
-        for t in (enter, leave):
-            # Ragged near edges: there two coordinates are close to 1, and their middle-sized one tells.
-            x, y, z = (c.abs() for c in _at(o, d, t.clamp(-1e4, 1e4)))
-            middle = torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
-            rims.append(middle.clamp(max=1.0) ** 12)
-        return _leafy(o, d, enter, leave, _penalty(enter - leave), rims, cut, half, salt, blur)
+        return _leafy(o, d, _box_interval(o, d), _box_rim, cut, half, salt, blur)
     if shape == BARS_BOX:
         # cut holds the bars' period in metres, their share of it, and half the height of the two rails (0..1).
         enter, leave = _box_interval(o, d)
@@ -171,4 +205,6 @@ def intersect(
         bar = (cycle - cycle.floor() - 0.5).abs() * 2.0 - cut[:, 1:2]
         rail = (z.abs() - 0.8).abs() - cut[:, 2:3]
         return _finish(enter, leave) + _penalty(torch.minimum(bar, rail))
-    raise ValueError(f'shape {shape} is unknown; expected one of 0..{BARS_BOX}, see primitives.py')
+    if shape == SUPER:
+        return _super(o, d)
+    raise ValueError(f'shape {shape} is unknown; expected one of 0..{SUPER}, see primitives.py')

@@ -11,8 +11,10 @@ from .primitives import Colour
 class Palette:
     """Random colours and numbers, from one generator."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, night: float = 0.0) -> None:
         self.rng = rng
+        self.night = night  # 0 day .. 1 night: what shines is built shining
+        self.engine = True  # whether the next vehicles' engines run
 
     def u(self, low: float, high: float) -> float:
         """A number between low and high."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 # Shapes. Each lies in the cube [-1, 1]^3 of its own coordinates.
-BOX, TAPER, ELLIPSOID, CYLINDER, QUAD, LEAF_ELLIPSOID, LEAF_BOX, BARS_BOX = range(8)
-SHAPES = 8
+BOX, TAPER, ELLIPSOID, CYLINDER, QUAD, LEAF_ELLIPSOID, LEAF_BOX, BARS_BOX, SUPER = range(9)
+SHAPES = 9
+FLAT_SHAPES = (QUAD,)  # without extent along z; bounds leave their third axis out
 
 # Materials: how a hit point becomes a colour (materials.py).
 PLAIN, FACADE, FOLIAGE, GRASS, ROAD, PAVING, BRICK, PAINT, GLASS, STRIPES, SIGN, LAMP = range(12)
+WHEEL, TILES, PLANKS = range(12, 15)
 
 # Cityscapes train ids.
 ROAD_ID, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, TRAFFIC_SIGN, VEGETATION, TERRAIN, SKY = range(11)
@@ -51,6 +53,7 @@ class TableBuilder:
     rng: np.random.Generator
     body: int = 0
     rows: list[tuple[float, ...]] = field(default_factory=list)
+    lamps: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(
         self,
@@ -91,6 +94,17 @@ class TableBuilder:
         param6 = (*param, *(0.0,) * (6 - len(param)))
         cut4 = (*cut, *(0.0,) * (4 - len(cut)))
         self.rows.append((shape, self.body, material, semantic, *centre, *axes, *cut4, *colour, *colour2, *param6))
+
+    def lamp(
+        self,
+        centre: Sequence[float],
+        colour: Colour,
+        reach: float,
+        direction: Sequence[float] = (0.0, 0.0, -1.0),
+        focus: float = 0.0,
+    ) -> None:
+        """Add a light that shines at night: its power as a colour at 1 m, reach in metres, focus 0 for all round."""
+        self.lamps.append((float(self.body), *centre, *colour, *direction, focus, reach))
 
     def table(self) -> PrimitiveTable:
         """The table of everything added so far."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from .lamps import LampMap
 from .materials import MATERIALS, Hits, RoadMarks
 from .noise import smooth_noise
-from .primitives import CYLINDER, ELLIPSOID, FOLIAGE, LEAF_ELLIPSOID, QUAD
-from .rasterise import GBuffer, Rays, WorldPrimitives, rasterise
+from .primitives import CYLINDER, ELLIPSOID, FOLIAGE, LEAF_ELLIPSOID, QUAD, SUPER
 from .vectors import Vec3, dot, normalise, smoothstep
 
 
@@ -28,29 +27,27 @@ class Light:
     clouds: float  # 0 none .. 1 closed
     cloud_salt: float
     haze: float  # metres after which 63 % of the colour is lost
+    night: float = 0.0  # 0 day .. 1 night
+    wetness: float = 0.0  # 0 dry .. 1 wet
 
 
 @dataclass(frozen=True)
 class ShadowMap:
-    """Depth seen from a light far away."""
+    """Depth seen from a light far away; resolve.py renders it."""
 
-    rays: Rays
+    project_34: torch.Tensor  # float32: world to (u, v, depth)
+    size: int
     depth: torch.Tensor  # flat (size * size,)
-
-    @staticmethod
-    def render(prims: WorldPrimitives, towards: np.ndarray, centre: np.ndarray, span: float, size: int) -> ShadowMap:
-        rays = Rays.parallel_light(towards, centre, span, size, back=150.0)
-        return ShadowMap(rays, rasterise(prims, rays, 0.0).depth_hw.flatten())
 
     def lit(self, p: Vec3, bias: float, radius: float) -> torch.Tensor:
         """Share of the light that reaches p, 0..1, averaged over four taps `radius` texels aside."""
-        m = torch.as_tensor(self.rays.project_34, dtype=torch.float32, device=p[0].device)
+        m = self.project_34
         u, v, w = (p[0] * m[k, 0] + p[1] * m[k, 1] + p[2] * m[k, 2] + m[k, 3] for k in range(3))
-        limit = self.rays.width - 1.0
+        limit = self.size - 1.0
         light = torch.zeros_like(u)
         for du, dv in ((-0.4, -1.0), (1.0, -0.4), (0.4, 1.0), (-1.0, 0.4)):
             column, row = (u + du * radius).round().clamp(0, limit), (v + dv * radius).round().clamp(0, limit)
-            first = self.depth.index_select(0, (row * self.rays.width + column).int())
+            first = self.depth.index_select(0, (row * self.size + column).int())
             light += 0.25 - ((w - bias - first) * 8.0).clamp(0.0, 1.0) * 0.25
         return light
 
@@ -74,100 +71,36 @@ def sky(light: Light, direction: Vec3) -> Vec3:
 
 
 @dataclass(frozen=True)
+class Points:
+    """N seen points of solid things, in any mixture of views."""
+
+    prim: torch.Tensor  # (N,) int64
+    unit: Vec3  # in the primitive's own coordinates, -1..1
+    world: Vec3  # metres
+    view: Vec3  # unit vector from the camera
+    distance: torch.Tensor  # (N,) metres from the camera
+    footprint: torch.Tensor  # (N,) metres a pixel covers there, across the line of sight
+    groups: tuple[tuple[int, slice], ...]  # points come sorted by material: each one's part
+
+
+@dataclass(frozen=True)
 class Shader:
     """Everything shading needs at one instant of a scene."""
 
-    prims: WorldPrimitives
     attributes_ap: torch.Tensor  # float32 rows: inverse (9), colour, colour2, param (6), half, salt, taper (2)
+    shape: torch.Tensor  # (P,) int64
     material: torch.Tensor  # (P,) int64
     marks: RoadMarks
     light: Light
     sun_map: ShadowMap | None
     sky_map: ShadowMap
-    near_map: ShadowMap | None = None
+    lamps: LampMap | None = None
 
-    def shade(self, rays: Rays, buffer: GBuffer, pixel_scale: float, pixels: torch.Tensor) -> torch.Tensor:
-        """Linear RGB of some pixels, given by flat index: (3, len(pixels)) float32."""
-        width = buffer.depth_hw.shape[1]
-        device = buffer.depth_hw.device
-        u, v = (pixels % width).float(), (pixels // width).float()
-        d0, du, dv = (
-            torch.as_tensor(a, dtype=torch.float32, device=device)
-            for a in (rays.direction, rays.direction_u, rays.direction_v)
-        )
-        ray = (d0[0] + u * du[0] + v * dv[0], d0[1] + u * du[1] + v * dv[1], d0[2] + u * du[2] + v * dv[2])
-        length = dot(ray, ray).sqrt()
-        inverse = length.reciprocal()
-        view = (ray[0] * inverse, ray[1] * inverse, ray[2] * inverse)
-        prim = buffer.primitive_hw.flatten()[pixels]
-        picture = torch.empty(3, len(pixels), device=device)
-        empty = (prim < 0).nonzero()[:, 0]
-        for k, c in enumerate(sky(self.light, _take(view, empty))):
-            picture[k].index_copy_(0, empty, c)
-        solid = (prim >= 0).nonzero()[:, 0]
-        depth = buffer.depth_hw.flatten()[pixels][solid]
-        rgb = self._solid(
-            prim[solid],
-            depth,
-            _take((u, v, length), solid),
-            _take(view, solid),
-            _take(ray, solid),
-            rays,
-            buffer,
-            depth * pixel_scale,
-        )
-        for k in range(3):
-            picture[k].index_copy_(0, solid, rgb[k])
-        return picture
-
-    def picture(self, rays: Rays, buffer: GBuffer, pixel_scale: float) -> torch.Tensor:
-        """Linear RGB of the view, (3, H, W) float32, smooth along outlines.
-
-        A pixel whose neighbourhood shows different primitives also takes the colours at its four corners (a second,
-        half a pixel shifted G-buffer); elsewhere one sample does, since materials filter themselves.
-        """
-        height, width = buffer.depth_hw.shape
-        everywhere = torch.arange(height * width, device=buffer.depth_hw.device)
-        colour = self.shade(rays, buffer, pixel_scale, everywhere).view(3, height, width)
-        ids = buffer.primitive_hw
-        mixed = torch.zeros_like(ids, dtype=torch.bool)
-        for one, two in (
-            ((slice(1, None), slice(None)), (slice(-1), slice(None))),
-            ((slice(None), slice(1, None)), (slice(None), slice(-1))),
-        ):
-            differ = ids[one] != ids[two]
-            mixed[one] |= differ
-            mixed[two] |= differ
-        needed = torch.zeros(height + 1, width + 1, dtype=torch.bool, device=ids.device)
-        for line in (0, 1):
-            for column in (0, 1):
-                needed[line : line + height, column : column + width] |= mixed
-        corner_rays = rays.corners()
-        corners = rasterise(self.prims, corner_rays, pixel_scale, needed)
-        pixels = needed.flatten().nonzero()[:, 0]
-        extra = torch.zeros(3, needed.numel(), device=colour.device)
-        extra.index_copy_(1, pixels, self.shade(corner_rays, corners, pixel_scale, pixels))
-        extra = extra.view(3, *needed.shape)
-        around = extra[:, :-1, :-1] + extra[:, 1:, :-1] + extra[:, :-1, 1:] + extra[:, 1:, 1:]
-        return torch.lerp(colour, colour * 0.4 + around * 0.15, mixed.float())
-
-    def _solid(
-        self,
-        prim: torch.Tensor,
-        depth: torch.Tensor,
-        uvl: Vec3,
-        view: Vec3,
-        ray: Vec3,
-        rays: Rays,
-        buffer: GBuffer,
-        footprint: torch.Tensor,
-    ) -> Vec3:
-        c = buffer.coefficients_p18.T.contiguous().index_select(1, prim)
-        u, v, length = uvl
-        unit = tuple(c[k] + depth * (c[9 + k] + u * c[12 + k] + v * c[15 + k]) for k in range(3))
+    def solid(self, points: Points) -> Vec3:
+        """Linear RGB of seen points."""
+        prim, unit, view = points.prim, points.unit, points.view
         attributes = self.attributes_ap.index_select(1, prim)
-        shape = self.prims.shape[prim]
-        local_normal = _normal((unit[0], unit[1], unit[2]), shape, attributes[25], attributes[26])
+        local_normal = _normal(unit, self.shape[prim], attributes[25], attributes[26])
         m = attributes[:9]
         normal = normalise(
             (
@@ -180,45 +113,50 @@ class Shader:
         back = (facing < 0.0).float()
         turn = 1.0 - 2.0 * back
         normal = (normal[0] * turn, normal[1] * turn, normal[2] * turn)
-        footprint = footprint * (facing.abs().clamp(min=0.12)) ** -0.7
-        world = tuple(float(rays.origin[k]) + depth * ray[k] for k in range(3))
-        surface = self._materials(prim, (unit[0], unit[1], unit[2]), local_normal, footprint, attributes)
-        leafy = (self.material[prim] == FOLIAGE).float()
-        return self._light(surface, (world[0], world[1], world[2]), normal, view, facing, back, leafy, depth * length)
+        footprint = points.footprint * (facing.abs().clamp(min=0.12)) ** -0.7
+        surface = self._materials(points.groups, unit, local_normal, footprint, attributes)
+        leafy = torch.zeros_like(facing)
+        for kind, part in points.groups:
+            if kind == FOLIAGE:
+                leafy[part] = 1.0
+        return self._light(surface, points.world, normal, view, facing, back, leafy, points.distance)
 
     def _materials(
-        self, prim: torch.Tensor, unit: Vec3, normal: Vec3, footprint: torch.Tensor, a: torch.Tensor
+        self,
+        groups: tuple[tuple[int, slice], ...],
+        unit: Vec3,
+        normal: Vec3,
+        footprint: torch.Tensor,
+        a: torch.Tensor,
     ) -> torch.Tensor:
         """(7, N): albedo, gloss, glow."""
-        out = torch.zeros(7, len(prim), device=prim.device)
-        kinds = self.material[prim]
-        for kind, material in MATERIALS.items():
-            mine = (kinds == kind).nonzero()[:, 0]
-            if len(mine) == 0:
-                continue
-            b = a[9:25].index_select(1, mine)
+        out = torch.zeros(7, a.shape[1], device=a.device)
+        for kind, part in groups:
+            b = a[9:25, part]
             size = (b[12], b[13], b[14])
-            own = _take(unit, mine)
+            own = (unit[0][part], unit[1][part], unit[2][part])
             hits = Hits(
                 local=(own[0] * size[0], own[1] * size[1], own[2] * size[2]),
                 unit=own,
-                normal=_take(normal, mine),
-                footprint=footprint[mine],
+                normal=(normal[0][part], normal[1][part], normal[2][part]),
+                footprint=footprint[part],
                 colour=(b[0], b[1], b[2]),
                 colour2=(b[3], b[4], b[5]),
                 param=list(b[6:12]),
                 half=size,
                 salt=b[15],
                 marks=self.marks,
+                night=self.light.night,
+                wetness=self.light.wetness,
             )
-            surface = material(hits)
+            surface = MATERIALS[kind](hits)
             rows = [*surface.albedo]
             if surface.gloss is not None or surface.glow is not None:
                 rows.append(surface.gloss if surface.gloss is not None else torch.zeros_like(rows[0]))
             if surface.glow is not None:
                 rows.extend(surface.glow)
             for k, row in enumerate(rows):
-                out[k].index_copy_(0, mine, row)
+                out[k, part] = row
         return out
 
     def _light(
@@ -237,7 +175,8 @@ class Shader:
         above, aside = _offset(world, normal, 0.17 + 0.001 * distance), _offset(world, normal, 0.55)
         open_sky = self.sky_map.lit(aside, 0.1, 2.0)
         ambient = (0.45 + 0.55 * open_sky) * (1.0 - 0.45 * back * leafy)
-        upward = 0.5 + 0.5 * normal[2]
+        # Leaves point every way: a lump of them is shaded like a heap, not like a ball.
+        upward = 0.5 + (0.5 - 0.25 * leafy) * normal[2]
         result = [
             surface[k] * ambient * (light.ground_colour[k] + (light.sky_colour[k] - light.ground_colour[k]) * upward)
             for k in range(3)
@@ -246,10 +185,16 @@ class Shader:
             incidence = normal[0] * light.sun[0] + normal[1] * light.sun[1] + normal[2] * light.sun[2]
             # Leaves let light through and point every way, so a crown's dark side is not black.
             incidence = torch.lerp(
-                incidence.clamp(min=0.0), (incidence * 0.6 + 0.4).clamp(min=0.0) * (1 - 0.6 * back), leafy
+                incidence.clamp(min=0.0), (incidence * 0.4 + 0.45).clamp(min=0.0) * (1 - 0.5 * back), leafy
             )
             sun = incidence * self.sun_map.lit(above, 0.05, 0.6)
             result = [r + surface[k] * sun * light.sun_colour[k] for k, r in enumerate(result)]
+        if self.lamps is not None:
+            shade = 0.3 + 0.7 * open_sky
+            result = [
+                r + surface[k] * shade * e
+                for k, (r, e) in enumerate(zip(result, self.lamps.light(world, normal), strict=True))
+            ]
         gloss = surface[3]
         shiny = (gloss > 0.01).nonzero()[:, 0]
         if len(shiny):
@@ -290,5 +235,8 @@ def _normal(p: Vec3, shape: torch.Tensor, tx: torch.Tensor, ty: torch.Tensor) ->
     nz = torch.lerp(p[2].sign(), 0.5 * (tx * x_side + ty * (1.0 - x_side)) * (1.0 - cylinder), side)
     ball = ((shape == ELLIPSOID) | (shape == LEAF_ELLIPSOID)).float()
     nx, ny, nz = (torch.lerp(a, b, ball) for a, b in zip((nx, ny, nz), p, strict=True))
+    round_box = (shape == SUPER).float()
+    fifth = tuple(c * c * c * c * c for c in p)
+    nx, ny, nz = (torch.lerp(a, b, round_box) for a, b in zip((nx, ny, nz), fifth, strict=True))
     solid = 1.0 - flat
     return nx * solid, ny * solid, torch.lerp(nz, torch.ones_like(nz), flat)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands farther off: tree belts, the ends of the street, hills; and small clutter beside the road."""
+"""What stands farther off: tree belts, the ends of the street, hills."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def belt(b: TableBuilder, p: Palette, road: Road, side: int, distance: float) ->
     while s < stop:
         lat = side * (distance + p.u(0, deep))
         x, y, z = road.at(s, lat)
-        if not free(road, s, 6.0) and abs(lat) < 60:
+        if not free(road, s, 6.0, side) and abs(lat) < 60:
             s += gap
             continue
         top = height * p.u(0.65, 1.25)
@@ -49,55 +49,10 @@ def belt(b: TableBuilder, p: Palette, road: Road, side: int, distance: float) ->
         s += gap * p.u(0.6, 1.3)
 
 
-def clutter(b: TableBuilder, p: Palette, road: Road, s: float, lat: float) -> None:
-    """A bin, a cabinet, a hydrant, a board."""
-    if not free(road, s, 1.0):
-        return
-    x, y, z = road.at(s, lat)
-    k = p.u(0, 1)
-    if k < 0.4:
-        half = (p.u(0.2, 0.6), p.u(0.2, 0.4), p.u(0.4, 0.9))
-        b.add(
-            prim.BOX,
-            (x, y, z + half[2]),
-            half,
-            prim.PLAIN,
-            prim.WALL,
-            p.colour(0.05, 0.4) if p.chance(0.4) else p.grey(0.1, 0.5),
-            yaw=p.u(-0.2, 0.2),
-            param=(0.1, 1.0),
-        )
-    elif k < 0.7:
-        r, h = p.u(0.06, 0.3), p.u(0.35, 0.6)
-        b.add(
-            prim.CYLINDER,
-            (x, y, z + h),
-            (r, r, h),
-            prim.STRIPES if p.chance(0.4) else prim.PLAIN,
-            prim.POLE,
-            p.colour(0.1, 0.5),
-            (0.7, 0.7, 0.7),
-            param=(0.5, 0.0, 1.0),
-        )
-    else:
-        half = (0.08, p.u(0.4, 1.2), p.u(0.5, 1.2))
-        b.add(
-            prim.BOX,
-            (x, y, z + half[2] + 0.1),
-            half,
-            prim.SIGN,
-            prim.TRAFFIC_SIGN,
-            p.colour(0.1, 0.6),
-            p.grey(0.5, 0.8),
-            yaw=p.u(-1.5, 1.5),
-            param=(p.u(0.12, 0.4), 0.5, 0.05),
-        )
-
-
-def far(b: TableBuilder, p: Palette, road: Road) -> None:
+def far(b: TableBuilder, p: Palette, road: Road, reach: float) -> None:
     """What closes the street at its ends: trees, a building, hills."""
     for direction in (-1, 1):
-        s = direction * p.u(60, 170)
+        s = direction * max(p.u(60, 170), reach + 30.0 if direction > 0 else 0.0)
         k = p.u(0, 1)
         if k < 0.35:
             for i in range(-7, 8):
@@ -136,59 +91,56 @@ def far(b: TableBuilder, p: Palette, road: Road) -> None:
                 b.add(prim.ELLIPSOID, at, (a, a, h), prim.GRASS, prim.TERRAIN, green, tuple(c * 0.7 for c in green))
 
 
-def overpass(b: TableBuilder, p: Palette, road: Road) -> None:
-    """A bridge across the street, on piers."""
-    s = p.u(14.0, 70.0) * (1 if p.chance(0.6) else -1)
-    x, y, z = road.at(s, 0.0)
-    clear, concrete, yaw = p.u(4.8, 7.5), p.grey(0.15, 0.45), p.u(-0.25, 0.25)
-    half = (p.u(3.5, 9.0), 70.0, p.u(0.5, 1.0))
-    b.add(prim.BOX, (x, y, z + clear + half[2]), half, prim.PLAIN, prim.WALL, concrete, yaw=yaw, param=(0.2, 6.0))
-    rim = (half[0] + 0.1, 70.0, 0.5)
-    b.add(
-        prim.BARS_BOX,
-        (x, y, z + clear + 2 * half[2] + 0.5),
-        rim,
-        prim.PLAIN,
-        prim.FENCE,
-        p.grey(0.1, 0.4),
-        yaw=yaw,
-        cut=(0.4, 0.3, 0.1),
-    )
-    for lat in (road.right_edge - 1.3, road.left_edge + 1.3):
-        for along in (-0.6, 0.0, 0.6):
-            x, y, z = road.at(s + along * half[0], lat)
-            b.add(
-                prim.CYLINDER,
-                (x, y, z + clear / 2),
-                (0.5, 0.5, clear / 2 + 0.3),
-                prim.PLAIN,
-                prim.WALL,
-                concrete,
-                param=(0.2, 4.0),
-            )
+def _mass(b: TableBuilder, p: Palette, road: Road, s: float, lat: float, half: tuple[float, float, float]) -> None:
+    """A building far enough away to be a box with windows and a roof."""
+    x, y, z = road.at(s, lat)
+    yaw = road.heading(s) + (p.u(-0.15, 0.15) if p.chance(0.3) else 0.0)
+    wall, dark = p.wall(), p.grey(0.02, 0.09)
+    param = (p.u(1.5, 4.5), p.u(2.7, 3.8), p.u(0.3, 0.8), p.u(0.35, 0.65), float(p.chance(0.5)), p.u(0, 1))
+    at = (x, y, z + half[2] - 1.0)
+    b.add(prim.BOX, at, half, prim.FACADE, prim.BUILDING, wall, dark, yaw=yaw, param=param)
+    tile = (0.25, 0.08, 0.05) if p.chance(0.4) else p.grey(0.04, 0.3)
+    if half[2] < 5.5:
+        up = p.u(0.8, 1.7)
+        over, ridge = (half[0] + 0.4, half[1] + 0.4, up), (x, y, at[2] + half[2] + up - 0.05)
+        b.add(prim.TAPER, ridge, over, prim.TILES, prim.BUILDING, tile, tile, yaw, (0.35,), (p.u(0.0, 0.3), 0.97))
+    elif p.chance(0.6):
+        top = (half[0] * p.u(0.2, 0.8), half[1] * p.u(0.2, 0.8), p.u(0.8, 2.0))
+        at = (x, y, at[2] + half[2] + top[2] - 0.1)
+        b.add(prim.BOX, at, top, prim.PLAIN, prim.BUILDING, wall, yaw=yaw, param=(0.1, 3.0))
 
 
-def barriers(b: TableBuilder, p: Palette, road: Road) -> None:
-    """A row of road-work barriers along the road's edge or between the directions."""
-    lat = p.u(road.right_edge + 0.4, road.left_edge - 0.4)
-    if abs(lat - road.ego_lat) < 2.1:
-        lat = road.right_edge + 0.4 if road.ego_lat - road.right_edge > 2.5 else road.left_edge - 0.4
-    red, white = (0.55, 0.06, 0.03), (0.6, 0.6, 0.6)
-    one, two = (red, white) if p.chance(0.6) else (p.grey(0.2, 0.6), p.grey(0.2, 0.6))
-    s = p.u(-25.0, 25.0)
-    tall = p.u(0.4, 0.55)
-    for i in range(int(p.u(3, 14))):
-        x, y, z = road.at(s + 2.1 * i, lat)
-        yaw = road.heading(s) + p.u(-0.05, 0.05)
-        tint = one if i % 2 else two
-        b.add(
-            prim.TAPER,
-            (x, y, z + tall),
-            (1.0, 0.28, tall),
-            prim.PLAIN,
-            prim.WALL,
-            tint,
-            yaw=yaw,
-            param=(0.12, 1.5),
-            cut=(0.04, 0.6),
-        )
+def backdrop(b: TableBuilder, p: Palette, road: Road, side: int, beyond: float, built: bool) -> None:
+    """What is seen across open land and down a side street: buildings and clumps of trees at 25 to 160 m."""
+    j = road.junction
+    tall = {'urban': (5.0, 15.0), 'narrow': (3.5, 8.0), 'industrial': (3.0, 7.0)}.get(road.kind, (2.5, 7.0))
+    if built and j is not None and side in j.arms:
+        # Along the side street, behind the corner houses.
+        for end, outward in ((j.s0, -1.0), (j.s1, 1.0)):
+            out = beyond + p.u(20.0, 30.0)
+            while out < 130.0:
+                half = (p.u(5.0, 9.0), p.u(5.0, 13.0), p.u(*tall))
+                if p.chance(0.75):
+                    s = end + outward * (half[0] + p.u(0.5, 5.0))
+                    _mass(b, p, road, s, side * (out + half[1]), half)
+                out += 2 * half[1] + p.u(0.5, 9.0)
+    s, distance = -190.0, p.u(55.0, 140.0)
+    trees = p.chance({'urban': 0.3, 'narrow': 0.3, 'industrial': 0.4}.get(road.kind, 0.75))
+    while s < 230.0:
+        lat = side * distance * p.u(0.85, 1.3)
+        if not free(road, s, 9.0, side):
+            s += 8.0
+            continue
+        if trees != p.chance(0.12):
+            x, y, z = road.at(s, lat)
+            green, a = p.leaf(), p.u(4.0, 9.0)
+            for _ in range(2):
+                at = (x + p.u(-3, 3), y + p.u(-3, 3), z + p.u(1.5, 6.0))
+                half = (a, a * p.u(0.7, 1.0), p.u(3.0, 7.0))
+                cut = (p.u(-1.2, -0.3), 1.2, p.u(5.0, 10.0))
+                b.add(prim.LEAF_ELLIPSOID, at, half, prim.FOLIAGE, prim.VEGETATION, green, cut=cut, yaw=p.u(0, 3))
+            s += a * p.u(1.0, 3.0)
+        else:
+            half = (p.u(6.0, 18.0), p.u(6.0, 12.0), p.u(*tall))
+            _mass(b, p, road, s + half[0], lat, half)
+            s += 2 * half[0] + p.u(1.0, 30.0)
