@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of metric depth, under one stated protocol."""
+"""Figures of metric depth, under one stated protocol."""
 
-from .metrics import PROTOCOL, DepthScores, score_depth, summarise
+from .metrics import FIGURES, depth_errors, sample_depth, score_points
+from .protocols import Protocol, protocol_named
+from .tally import Summary, Tally
 
-__all__ = ['PROTOCOL', 'DepthScores', 'score_depth', 'summarise']
+__all__ = ['FIGURES', 'Protocol', 'Summary', 'Tally', 'depth_errors', 'protocol_named', 'sample_depth', 'score_points']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures for people: depth mosaics and bird's-eye views."""
+"""Pictures for people: depth mosaics, error maps and bird's-eye views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 NEAR_M, FAR_M = 2.0, 80.0
 _BACKGROUND = (24, 24, 24)
-_SKY, _UNKNOWN = (60, 40, 30), (90, 90, 90)
+_SKY, _UNKNOWN, _FALSE_SKY = (60, 40, 30), (90, 90, 90), (255, 0, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -27,6 +27,40 @@ def colour_depth(depth_hw: np.ndarray) -> np.ndarray:
     return picture
 
 
+def colour_error(image_hw3: np.ndarray, uv_n2: np.ndarray, predicted_n: np.ndarray, truth_n: np.ndarray) -> np.ndarray:
+    """Errors at pixels `uv_n2` as a BGR picture over the darkened RGB image.
+
+    White is right, red too near (full at half the true depth), blue too far (full at twice), magenta false sky;
+    points without an answer are grey, those at NaN pixels left out. Nearer points are drawn over farther ones.
+    """
+    height, width = image_hw3.shape[:2]
+    picture = cv2.cvtColor(image_hw3, cv2.COLOR_RGB2BGR) // 4
+    # Few points are drawn as squares, or nobody would see them; dense truth fills the picture pixel by pixel.
+    reach = 0 if len(uv_n2) > height * width / 4 else 1
+    in_view = ~np.isnan(uv_n2).any(axis=1)
+    order = np.argsort(-truth_n, kind='stable')
+    order = order[in_view[order]]
+    column, row = np.rint(uv_n2[order]).astype(int).T
+    colours = error_colours(predicted_n[order], truth_n[order])
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            picture[(row + down).clip(0, height - 1), (column + right).clip(0, width - 1)] = colours
+    return picture
+
+
+def error_colours(predicted_n: np.ndarray, truth_n: np.ndarray) -> np.ndarray:
+    """(N,3) uint8 BGR of predictions (NaN unknown, +inf sky) for true depths; see `colour_error`."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        doublings = np.log2(predicted_n / truth_n)
+    away = np.nan_to_num(np.clip(doublings, -1, 1))[:, None]
+    fade = (255 * (1 - np.abs(away))).astype(np.uint8)
+    full = np.full_like(fade, 255)
+    colours = np.where(away < 0, np.hstack([fade, fade, full]), np.hstack([full, fade, fade]))
+    colours[np.isposinf(predicted_n)] = _FALSE_SKY
+    colours[np.isnan(predicted_n)] = _UNKNOWN
+    return colours
+
+
 def left_to_right(base_T_cam_n44: np.ndarray) -> np.ndarray:
     """Order of the cameras by viewing direction, from rear left over the front to rear right."""
     forward = base_T_cam_n44[:, :2, 2]
@@ -39,17 +73,23 @@ def mosaic(
     names: Sequence[str],
     base_T_cam_n44: np.ndarray,
     title: str,
+    errors_nhw3: np.ndarray | None = None,
 ) -> np.ndarray:
-    """One set as a BGR picture: RGB images over their depths, ordered from rear left to rear right."""
+    """One set as a BGR picture: RGB images over their depths, ordered from rear left to rear right.
+
+    `errors_nhw3`: error maps (BGR, from `colour_error`) to put below the depths.
+    """
     order = left_to_right(base_T_cam_n44)
     columns = []
     for i in order:
         image = cv2.cvtColor(images_nhw3[i], cv2.COLOR_RGB2BGR)
         _label(image, names[i])
-        columns.append(np.vstack([image, colour_depth(depth_nhw[i])]))
+        rows = [image, colour_depth(depth_nhw[i])]
+        columns.append(np.vstack(rows if errors_nhw3 is None else [*rows, errors_nhw3[i]]))
     gap = np.full((columns[0].shape[0], 4, 3), _BACKGROUND, np.uint8)
     body = np.hstack([part for column in columns for part in (column, gap)][:-1])
-    return np.vstack([_title_bar(body.shape[1], title), body, _depth_legend(body.shape[1])])
+    legend = _depth_legend(body.shape[1], with_errors=errors_nhw3 is not None)
+    return np.vstack([_title_bar(body.shape[1], title), body, legend])
 
 
 def birds_eye(
@@ -103,7 +143,7 @@ def _title_bar(width: int, text: str) -> np.ndarray:
     return bar
 
 
-def _depth_legend(width: int) -> np.ndarray:
+def _depth_legend(width: int, with_errors: bool = False) -> np.ndarray:
     bar = np.full((34, width, 3), _BACKGROUND, np.uint8)
     span = min(width - 20, 700)
     depths = np.exp(np.linspace(np.log(NEAR_M), np.log(FAR_M), span)).astype(np.float32)
@@ -111,4 +151,11 @@ def _depth_legend(width: int) -> np.ndarray:
     for metres in (2, 5, 10, 20, 40, 80):
         at = 10 + round((np.log(metres) - np.log(NEAR_M)) / (np.log(FAR_M) - np.log(NEAR_M)) * (span - 1))
         cv2.putText(bar, f'{metres} m', (min(at, width - 45), 29), _FONT, 0.4, (220, 220, 220), 1, cv2.LINE_AA)
+    if with_errors and width >= 2 * span:
+        start = 60 + span
+        ratios = np.exp2(np.linspace(-1, 1, 400))
+        bar[4:16, start : start + 400] = error_colours(ratios, np.ones(400))
+        for ratio, name in ((-1, 'half the true depth'), (0, 'right'), (1, 'twice; magenta: false sky; grey: none')):
+            at = start + round((ratio + 1) / 2 * 399)
+            cv2.putText(bar, name, (at, 29), _FONT, 0.4, (220, 220, 220), 1, cv2.LINE_AA)
     return bar
