@@ -16,6 +16,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from semi_smd_ros.runtime.engine.trust import write_checksum
+
 CLASSES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
     "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
@@ -118,4 +120,5 @@ def write_tiny_model(path: str | Path, height: int = 48, width: int = 80, **meta
     onnx.checker.check_model(model)
     target = Path(path)
     target.write_bytes(model.SerializeToString())
+    write_checksum(target)
     return target

@@ -40,6 +40,8 @@ class NetworkConfig:
     depth_max: float = 250.0
     prior_far: float = 60.0
     """Depth of the flat-ground prior where the ray meets no ground nearer than this."""
+    sees_images: bool = True
+    """False makes a blind network: geometry channels alone, the baseline that tells what pictures add."""
     classes: tuple[str, ...] = CITYSCAPES_CLASSES
 
     def __post_init__(self) -> None:
@@ -77,4 +79,17 @@ class NetworkConfig:
         return cls(**arguments)
 
 
-CONFIGS: dict[str, NetworkConfig] = {'small': NetworkConfig()}
+CONFIGS: dict[str, NetworkConfig] = {
+    'small': NetworkConfig(),
+    # The same decoder; what a rig's geometry tells is smooth, so a narrow encoder holds it.
+    'small_blind': NetworkConfig(
+        name='small_blind',
+        sees_images=False,
+        stem_width=8,
+        widths=(16, 32, 64),
+        blocks=(0, 0, 1),
+        attention_width=32,
+        attention_heads=2,
+        pose_width=16,
+    ),
+}

@@ -9,6 +9,11 @@ from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.geometry import PIXEL_CHANNELS
 
 
+def input_channels(config: NetworkConfig) -> int:
+    """Geometry channels, after RGB unless the network is blind."""
+    return PIXEL_CHANNELS + (3 if config.sees_images else 0)
+
+
 def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution and batch norm (folded into the convolution by inference engines)."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
@@ -30,11 +35,11 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(M, 3 + PIXEL_CHANNELS, H, W) to features at strides 4, 8 and 16. M counts the images of all rigs."""
+    """(M, C, H, W) to features at strides 4, 8 and 16. M counts the images of all rigs, C is `input_channels`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_norm(3 + PIXEL_CHANNELS, config.stem_width, stride=2), nn.ReLU())
+        self.stem = nn.Sequential(conv_norm(input_channels(config), config.stem_width, stride=2), nn.ReLU())
         stages = []
         inputs = config.stem_width
         for width, blocks in zip(config.widths, config.blocks, strict=True):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -120,7 +121,10 @@ def export_onnx(network: SemiSmdNetwork, path: Path, card: dict[str, Any]) -> No
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata(network.config, card))})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(part))
+    checksum = hashlib.sha256(part.read_bytes()).hexdigest()
     os.replace(part, path)
+    # The engine loads a model only beside its checksum; an interruption here leaves one that is refused, not trusted.
+    Path(f'{path}.sha256').write_text(f'{checksum}  {path.name}\n', encoding='ascii')
     logger.info('wrote %s (%.1f MB)', path, path.stat().st_size / 1e6)
 
 

@@ -113,9 +113,11 @@ class SemiSmdNetwork(nn.Module):
 
     def encoder_input(self, inputs: NetworkInput, rays: geometry.RayGrid, valid_bn: Tensor) -> Tensor:
         """Normalised RGB (zeros for a missing camera, whatever its buffer holds) and the geometry channels."""
+        cues = geometry.pixel_channels(rays, inputs.intrinsics_bn33, inputs.base_T_cam_bn44)
+        if not self.config.sees_images:
+            return cues.flatten(0, 1)
         rgb = (inputs.images_bn3hw - IMAGE_MEAN) / IMAGE_STD
         rgb = torch.where(valid_bn[:, :, None, None, None], rgb, torch.zeros_like(rgb))
-        cues = geometry.pixel_channels(rays, inputs.intrinsics_bn33, inputs.base_T_cam_bn44)
         return torch.cat((rgb, cues), dim=2).flatten(0, 1)
 
     def recall(self, inputs: NetworkInput, valid_bn: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,8 @@ def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, gen
     images = stack([s.images_tnhw3 for s in samples], torch.float32).movedim(-1, 3) / 255
     valid = torch.ones(images.shape[:3])
     if augmentation is not None:
-        images = colour_jitter(images, augmentation, generator)
+        if augmentation.colour or augmentation.noise:
+            images = colour_jitter(images, augmentation, generator)
         drop_cameras(valid, augmentation.missing_camera, generator)
     return Batch(
         images_tbn3hw=images,

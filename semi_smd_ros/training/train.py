@@ -25,10 +25,12 @@ def train(
     resume: bool = False,
     threads: int = 1,
     command: str = '',
+    weights: Path | None = None,
 ) -> Path:
-    """Train `network` into `folder` with a progress bar; returns the path of the best checkpoint.
+    """Train `network` into `folder` with a progress bar, from `weights` if given; returns the best checkpoint's path.
 
-    Raises KeyError for an unknown network, FileExistsError when the folder already holds a run and `resume` is not set.
+    Raises KeyError for an unknown network, CheckpointError for weights of another, FileExistsError when the folder
+    already holds a run and `resume` is not set.
     """
     if network not in CONFIGS:
         raise KeyError(f'unknown network {network!r}; known: {", ".join(CONFIGS)}')
@@ -36,6 +38,8 @@ def train(
         raise FileExistsError(f'{folder} already holds a run; continue it with --resume or choose another folder')
     torch.set_num_threads(threads)
     trainer = Trainer(config, CONFIGS[network], folder, command)
+    if weights is not None:
+        trainer.start_from(weights)
     if resume:
         trainer.resume()
     share = TextColumn('{task.percentage:.0f}%')
@@ -57,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--seed', type=int, default=TrainConfig.seed)
     parser.add_argument('--workers', type=int, default=TrainConfig.workers, help='rendering processes')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the training process')
+    parser.add_argument('--weights', type=Path, help='begin with the weights of this checkpoint (.safetensors)')
     parser.add_argument('--resume', action='store_true', help='continue the run in the folder')
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[RichHandler(show_path=False)])
@@ -68,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     given = sys.argv[1:] if arguments is None else arguments
     command = 'semi-smd train ' + shlex.join(given)
-    train(options.folder, config, options.network, options.resume, options.threads, command)
+    train(options.folder, config, options.network, options.resume, options.threads, command, options.weights)
     return 0
 
 

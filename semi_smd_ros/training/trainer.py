@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semi_smd_ros.network.checkpoint import save_checkpoint
+from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training.batch import Augmentation, Batch, make_batch
@@ -33,6 +33,7 @@ TRAINED_ON = (
     'synthetic pictures only: six-camera frame pairs of rendered streets (semi_smd_ros.datasets.synthetic), random, '
     'DDAD-like and nuScenes-like rigs; no real picture'
 )
+BLIND = 'geometry channels alone, blind to the pictures; its depth comes from '
 STATE_FILE = 'state.safetensors'
 WARM_UP = 0.02  # share of the budget
 GRADIENT_LIMIT = 1.0
@@ -109,6 +110,8 @@ class Trainer:
     """One run in one folder: `best` and `last` checkpoints, `state.safetensors` to resume from, `log.jsonl`."""
 
     def __init__(self, config: TrainConfig, network_config: NetworkConfig, folder: Path, command: str) -> None:
+        if not network_config.sees_images:
+            config = replace(config, augmentation=replace(config.augmentation, colour=0.0, noise=0.0))
         self.config, self.folder, self.command = config, folder, command
         torch.manual_seed(config.seed)
         self.generator = np.random.default_rng(config.seed)
@@ -121,6 +124,15 @@ class Trainer:
         self.elapsed_s = 0.0
         self.best: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
+
+    def start_from(self, checkpoint: Path) -> None:
+        """Begin with the weights of a checkpoint. Raises CheckpointError when they are of another network."""
+        given, _ = load_checkpoint(checkpoint)
+        if given.config != self.network.config:
+            raise CheckpointError(
+                f'{checkpoint}: made for {given.config}, this run trains {self.network.config}; choose its --network'
+            )
+        self.network.load_state_dict(given.state_dict())
 
     def resume(self) -> None:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""
@@ -191,7 +203,7 @@ class Trainer:
         scores = {'protocol': f'validation scenes at {stage.height}x{stage.width}; {PROTOCOL}', **figures}
         card = {
             'version': VERSION,
-            'trained_on': TRAINED_ON,
+            'trained_on': TRAINED_ON if self.network.config.sees_images else BLIND + TRAINED_ON,
             'scores': scores,
             'command': self.command,
             'steps': self.step,

@@ -14,8 +14,9 @@ import pytest
 import torch
 from training_fixtures import SIZE, flat_ground_sample
 
-from semi_smd_ros.network.checkpoint import load_checkpoint
+from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
+from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training import pool, trainer
 from semi_smd_ros.training.evaluate import depth_figures, evaluate
 from semi_smd_ros.training.samples import (
@@ -59,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_learns_writes_checkpoints_and_resumes(folder: Path) -> None:
-    first = Trainer(with_stage_minutes(CONFIG, 4 / 60), NETWORK, folder, 'the command')
+    first = Trainer(with_stage_minutes(CONFIG, 6 / 60), NETWORK, folder, 'the command')
     lines: list[str] = []
     first.run(lambda minutes, text: lines.append(text))
     assert first.step == len(lines) > 3
@@ -72,7 +73,7 @@ def test_a_run_learns_writes_checkpoints_and_resumes(folder: Path) -> None:
     entries = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
     assert 0 < entries[-1]['validation']['abs_rel'] < 10
 
-    second = Trainer(with_stage_minutes(CONFIG, 4.5 / 60), NETWORK, folder, 'the command')
+    second = Trainer(with_stage_minutes(CONFIG, first.elapsed_s / 60 + 0.02), NETWORK, folder, 'the command')
     second.resume()
     assert second.step == first.step
     for one, other in zip(first.network.state_dict().values(), second.network.state_dict().values()):
@@ -82,6 +83,19 @@ def test_a_run_learns_writes_checkpoints_and_resumes(folder: Path) -> None:
     assert all(torch.equal(ours[i][name], theirs[i][name]) for i in ours for name in ours[i])
     second.run(lambda minutes, text: None)
     assert second.step > first.step
+
+
+def test_a_run_begins_with_given_weights_of_its_own_network_only(folder: Path, tmp_path: Path) -> None:
+    given = SemiSmdNetwork(NETWORK)
+    card = {'version': '0', 'trained_on': 'nothing', 'scores': {}, 'command': ''}
+    save_checkpoint(given, tmp_path / 'given.safetensors', card)
+    run = Trainer(CONFIG, NETWORK, folder, '')
+    run.start_from(tmp_path / 'given.safetensors')
+    for one, other in zip(run.network.state_dict().values(), given.state_dict().values()):
+        assert torch.equal(one, other)
+    wider = Trainer(CONFIG, replace(NETWORK, stem_width=24), folder, '')
+    with pytest.raises(CheckpointError, match='choose its --network'):
+        wider.start_from(tmp_path / 'given.safetensors')
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
