@@ -1,64 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each stage of the live path costs, beside the least that it could cost on this machine in this run.
+"""What every stage beside the engine costs, against the least that it could cost on this machine in this run.
 
     python benchmarks/stages.py [--json]
 
-Six 1600x900 images and the shipped model. CPU time of the process, median of 15 runs; compare the ratios, since the
-milliseconds are those of one machine and its load.
+Six 1600x900 images, a network of 640x352. CPU time, median of 15 runs that take turns; compare the ratios, since the
+milliseconds are those of one machine and its load. OpenCV runs in one thread, for the stages and for what they are
+compared with. Ends with 1 where a limit is broken.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
+import array
+import dataclasses
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
+from measure import Figure, cpu_ms, show
 
 from semi_smd_ros.rig import CameraModel, Rig, RigCamera
 from semi_smd_ros.runtime import (
     CameraImage,
+    CloudBuilder,
     CloudConfig,
-    EngineInputs,
-    PipelineConfig,
-    SurroundDepthPipeline,
+    SurroundDepth,
     SurroundFrame,
-    SurroundSynchronizer,
     decode_compressed,
-    load_engine,
+    decode_raw,
 )
-from semi_smd_ros.runtime.preprocess import engine_inputs, prepare_rig, rectify_images
+from semi_smd_ros.runtime.preprocess import PreparedRig, engine_inputs, prepare_rig, rectify_images
 
-MODEL = Path(__file__).resolve().parents[1] / 'models' / 'semi_smd_small.onnx'
-CAMERAS, WIDTH, HEIGHT, RUNS = 6, 1600, 900, 15
-
-
-def cpu_ms(work: Callable[[], Any]) -> float:
-    """Median CPU milliseconds of one call, all threads counted."""
-    work()
-    times = []
-    for _ in range(RUNS):
-        start = time.process_time()
-        work()
-        times.append((time.process_time() - start) * 1e3)
-    return statistics.median(times)
-
-
-def wall_ms(work: Callable[[], Any]) -> float:
-    """Median wall-clock milliseconds of one call."""
-    work()
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(times)
+CAMERAS, WIDTH, HEIGHT = 6, 1600, 900
+NET_WIDTH, NET_HEIGHT = 640, 352
 
 
 def surround_frame() -> SurroundFrame:
@@ -78,69 +52,93 @@ def surround_frame() -> SurroundFrame:
     return SurroundFrame(Rig(tuple(cameras)), images, 0)
 
 
-def synchronizer_us() -> float:
-    """CPU microseconds of one message, six streams in order."""
-    messages = [(camera, frame * 10**8 + camera * 10**6) for frame in range(3000) for camera in range(CAMERAS)]
-
-    def run() -> None:
-        synchronizer = SurroundSynchronizer([str(i) for i in range(CAMERAS)])
-        for camera, stamp in messages:
-            synchronizer.add(camera, stamp, None)
-
-    return cpu_ms(run) * 1e3 / len(messages)
-
-
-def measure() -> dict[str, float]:
-    """Every figure, by name."""
-    frame = surround_frame()
-    engine = load_engine(MODEL)
-    spec = engine.spec
-    prepared = prepare_rig(frame.rig, spec.width, spec.height)
-    rectified = rectify_images(frame, prepared)
-    pipeline = SurroundDepthPipeline(engine, PipelineConfig(cloud=CloudConfig(stride=1, max_height=100)))
-    depth = pipeline.process(frame)
-    cloud_bytes = np.frombuffer(pipeline.cloud(depth).data, np.uint8)
-    jpegs = [cv2.imencode('.jpg', image.pixels)[1].tobytes() for image in frame.images if image is not None]
-    maps = [cv2.convertMaps(*_plain_map(spec.width, spec.height), cv2.CV_16SC2) for _ in range(CAMERAS)]
-    pixels = [image.pixels for image in frame.images if image is not None]
-    inputs: EngineInputs = engine_inputs(frame, prepared, rectified)
-    return {
-        'synchronizer_us_per_message': synchronizer_us(),
-        'decode_jpeg_ms': cpu_ms(lambda: [decode_compressed(data, 'jpeg', 0) for data in jpegs]),
-        'preprocess_ms': cpu_ms(lambda: engine_inputs(frame, prepared, rectify_images(frame, prepared))),
-        'six_remaps_ms': cpu_ms(
-            lambda: [cv2.remap(p, *m, cv2.INTER_LINEAR) for p, m in zip(pixels, maps, strict=True)]
-        ),
-        'engine_ms_wall': wall_ms(lambda: engine.run(inputs, use_memory=False)),
-        'cloud_ms': cpu_ms(lambda: pipeline.cloud(depth)),
-        'cloud_copy_ms': cpu_ms(cloud_bytes.copy),
-        'cloud_megabytes': cloud_bytes.size / 1e6,
-    }
-
-
-def _plain_map(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def plain_map(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """A fixed-point map that only resizes: the bare `cv2.remap` that rectifying is compared with."""
     u, v = np.meshgrid(np.arange(width) * WIDTH / width, np.arange(height) * HEIGHT / height)
-    return u.astype(np.float32), v.astype(np.float32)
+    return cv2.convertMaps(u.astype(np.float32), v.astype(np.float32), cv2.CV_16SC2)
+
+
+def street(prepared: PreparedRig, images_nhw3: np.ndarray) -> SurroundDepth:
+    """Sky, walls at 30 m, a flat ground below, the vehicle's own bonnet in the lowest rows."""
+    row = np.arange(NET_HEIGHT, dtype=np.float32)
+    depth = np.full(NET_HEIGHT, np.inf, np.float32)
+    depth[120:] = 30
+    depth[200:] = np.clip(1.5 * 500 / (row[200:] - 175), 1, 30)
+    depth[330:] = np.nan
+    depth_nhw = np.broadcast_to(depth[None, :, None], (CAMERAS, NET_HEIGHT, NET_WIDTH)).copy()
+    confidence = np.full_like(depth_nhw, 0.5)
+    rig = prepared.source
+    semantics = np.zeros((CAMERAS, NET_HEIGHT // 4, NET_WIDTH // 4), np.uint8)
+    return SurroundDepth(
+        0, (0,) * CAMERAS, rig, prepared.rectified, (True,) * CAMERAS, depth_nhw, confidence, semantics, images_nhw3,
+        None, None,
+    )  # fmt: skip
+
+
+def input_figures(frame: SurroundFrame, prepared: PreparedRig) -> list[Figure]:
+    """From message bytes to the network's input."""
+    pixels = [image.pixels for image in frame.images if image is not None]
+    messages = [array.array('B', image.tobytes()) for image in pixels]
+    jpegs = [cv2.imencode('.jpg', image)[1].tobytes() for image in pixels]
+    maps = [plain_map(NET_WIDTH, NET_HEIGHT) for _ in range(CAMERAS)]
+    images_nhw3 = rectify_images(frame, prepared)
+
+    def decode_and_rectify() -> np.ndarray:
+        decoded = [decode_raw(data, HEIGHT, WIDTH, 3 * WIDTH, 'bgr8', 0) for data in messages]
+        return rectify_images(SurroundFrame(frame.rig, tuple(decoded), 0), prepared)
+
+    times = cpu_ms(
+        remaps=lambda: [cv2.remap(p, *m, cv2.INTER_LINEAR) for p, m in zip(pixels, maps, strict=True)],
+        rectify=decode_and_rectify,
+        to_float=lambda: engine_inputs(frame, prepared, images_nhw3),
+        jpeg=lambda: [decode_compressed(data, 'jpeg', 0) for data in jpegs],
+    )
+    least = times['remaps']
+    return [
+        Figure('six bare cv2.remap', least, 'ms'),
+        Figure('decode, rectify, resize', times['rectify'], 'ms'),
+        Figure('  of six bare remaps', times['rectify'] / least, 'x', 1.5),
+        Figure('to float planes', times['to_float'], 'ms'),
+        Figure('  everything before the engine', (times['rectify'] + times['to_float']) / least, 'x'),
+        Figure('decode six JPEGs of noise', times['jpeg'], 'ms', note='libjpeg; real pictures take half of it'),
+    ]
+
+
+def cloud_figures(prepared: PreparedRig, images_nhw3: np.ndarray) -> list[Figure]:
+    """From depth to the bytes of a PointCloud2."""
+    scene = street(prepared, images_nhw3)
+    full = dataclasses.replace(scene, depth_nhw=np.full_like(scene.depth_nhw, 20.0))
+    every = CloudConfig(stride=1, min_height=-1e3, max_height=1e3)
+    voxels = CloudConfig(stride=1, voxel_size=0.2)
+    build = [CloudBuilder() for _ in range(4)]
+    packed = np.frombuffer(build[0](full, every).data, np.uint8)
+    thinned = build[3](scene, voxels)
+    times = cpu_ms(
+        copy=packed.copy,
+        every=lambda: build[0](full, every),
+        labelled=lambda: build[1](full, dataclasses.replace(every, semantics=True)),
+        default=lambda: build[2](scene, CloudConfig()),
+        voxels=lambda: build[3](scene, voxels),
+    )
+    return [
+        Figure('one copy of the cloud', times['copy'], 'ms', note=f'{packed.size / 1e6:.1f} MB, every pixel'),
+        Figure('depth to cloud bytes', times['every'], 'ms'),
+        Figure('  of one copy', times['every'] / times['copy'], 'x', 3.0),
+        Figure('  with labels', times['labelled'] / times['copy'], 'x'),
+        Figure('a street, default filters', times['default'], 'ms', note='every second pixel and row'),
+        Figure('a street, voxels of 0.2 m', times['voxels'], 'ms', note=f'{len(thinned.data) / 1e6:.1f} MB'),
+    ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', action='store_true', help='print the figures as JSON')
-    figures = measure()
-    if parser.parse_args().json:
-        sys.stdout.write(json.dumps(figures, indent=2) + '\n')
-        return 0
-    preprocess = figures['preprocess_ms'] / figures['six_remaps_ms']
-    cloud = figures['cloud_ms'] / figures['cloud_copy_ms']
-    sys.stdout.write(
-        f'synchroniser          {figures["synchronizer_us_per_message"]:8.2f} us a message\n'
-        f'decode six JPEGs      {figures["decode_jpeg_ms"]:8.1f} ms\n'
-        f'preprocess            {figures["preprocess_ms"]:8.1f} ms = {preprocess:.1f} x six bare cv2.remap\n'
-        f'engine (wall)         {figures["engine_ms_wall"]:8.1f} ms\n'
-        f'cloud, every pixel    {figures["cloud_ms"]:8.1f} ms = {cloud:.1f} x one copy of its '
-        f'{figures["cloud_megabytes"]:.1f} MB\n'
-    )
-    return 0
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    frame = surround_frame()
+    prepared = prepare_rig(frame.rig, NET_WIDTH, NET_HEIGHT)
+    figures = [*input_figures(frame, prepared), *cloud_figures(prepared, rectify_images(frame, prepared))]
+    return show(figures, arguments.json)
 
 
 if __name__ == '__main__':

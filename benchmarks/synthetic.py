@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast the synthetic world renders: one process, two worker processes, and many views in one batch.
+
+Both times are shown: what a clock on the wall says, and beside it the processor's own seconds, which other work on
+the machine hardly changes.
+
+    python benchmarks/synthetic.py                 one core, two cores, and the batch path on the CPU
+    python benchmarks/synthetic.py --device cuda   the batch path on a GPU, with 1, 2 and 4 processes that share it
+
+The demand is six 192x320 views in 0.6 s on two cores. Every rendered scene is a new one, so the times include its
+making, but for the batch path: there the scenes' plans are made beforehand, as other processes would, and timed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from semi_smd_ros.datasets.synthetic import (
+    ScenePlan,
+    SyntheticRig,
+    ddad_like_rig,
+    random_rig,
+    render_batch,
+    render_sequence,
+)
+
+HEIGHT, WIDTH, CAMERAS = 192, 320, 6
+LIMIT_S = 0.6
+FIRST_SEED = 30_000
+
+
+def rig_of(seed: int) -> SyntheticRig:
+    """Half of the seeds like DDAD, half random."""
+    if seed % 2:
+        return random_rig(np.random.default_rng(seed), HEIGHT, WIDTH, CAMERAS)
+    return ddad_like_rig(HEIGHT, WIDTH)
+
+
+def set_times(seeds: range, frames: int = 1) -> np.ndarray:
+    """Wall and processor seconds for each seed's scene, (seeds, 2): a set of six views, or the mean over `frames`."""
+    torch.set_num_threads(1)
+    render_sequence(FIRST_SEED - 1, rig_of(0), frames=1)
+    times = []
+    for seed in seeds:
+        wall, processor = time.perf_counter(), time.process_time()
+        render_sequence(seed, rig_of(seed), frames=frames)
+        times.append((time.perf_counter() - wall, time.process_time() - processor))
+    return np.array(times) / frames
+
+
+def plan_time(seeds: range) -> float:
+    """Seconds to make one scene's plan."""
+    start = time.perf_counter()
+    for seed in seeds:
+        ScenePlan.draw(seed)
+    return (time.perf_counter() - start) / len(seeds)
+
+
+def batch_time(job: tuple[range, str, int]) -> float:
+    """Seconds for one batch of all seeds' scenes, planned beforehand; the mean of some repeats after a first one."""
+    seeds, device, repeats = job
+    torch.set_num_threads(1)
+    rigs, plans = [rig_of(seed) for seed in seeds], [ScenePlan.draw(seed) for seed in seeds]
+    render_batch(plans, rigs, frames=1, device=device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        # The pictures come back as arrays, so the device has finished when the call returns.
+        render_batch(plans, rigs, frames=1, device=device)
+    return (time.perf_counter() - start) / repeats
+
+
+def shared_batch_time(size: int, device: str, repeats: int, processes: int) -> float:
+    """Seconds a set when some processes render batches of `size` scenes on one device at the same time."""
+    jobs = [(range(FIRST_SEED + k * size, FIRST_SEED + (k + 1) * size), device, repeats) for k in range(processes)]
+    if processes == 1:
+        return batch_time(jobs[0]) / size
+    with multiprocessing.get_context('spawn').Pool(processes) as pool:
+        return statistics.mean(pool.map(batch_time, jobs, chunksize=1)) / (size * processes)
+
+
+def report(what: str, seconds: float, processor: float | None = None) -> None:
+    """One line of the table."""
+    verdict = 'within' if seconds <= LIMIT_S else 'OVER'
+    line = f'{what:<44} {seconds:6.3f} s a set  {CAMERAS / seconds:8.1f} views/s  {verdict:<6} {LIMIT_S} s'
+    print(line + ('' if processor is None else f'   (processor {processor:.3f} s)'))  # noqa: T201
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--device', default='cpu', help='where the batch path renders: cpu, cuda, cuda:1, ...')
+    parser.add_argument('--scenes', type=int, default=16, help='scenes to measure, one by one and with two processes')
+    parser.add_argument('--batches', type=int, nargs='+', help='scenes in a batch; several to compare')
+    parser.add_argument('--processes', type=int, nargs='+', help='processes that share the device; several to compare')
+    arguments = parser.parse_args()
+    seeds = range(FIRST_SEED, FIRST_SEED + arguments.scenes)
+    on_gpu = arguments.device != 'cpu'
+    where = torch.cuda.get_device_name(arguments.device) if on_gpu else 'CPU'
+    print(f'sets of {CAMERAS} views of {HEIGHT}x{WIDTH}; torch {torch.__version__}; {where}')  # noqa: T201
+    if not on_gpu:
+        times = set_times(seeds)
+        report('one process of one thread, mean', *times.mean(0))
+        report('one process of one thread, slowest scene', *times.max(0))
+        report('the same, sequences of 4 frames', *set_times(seeds[: max(1, len(seeds) // 4)], 4).mean(0))
+        halves = [seeds[0::2], seeds[1::2]]
+        with multiprocessing.get_context('spawn').Pool(2) as pool:
+            # The slower worker decides; imports and warming up are not part of it.
+            both = pool.map(set_times, halves, chunksize=1)
+        report('two worker processes', max(t[:, 0].sum() for t in both) / len(seeds))
+    print(f'a plan of a scene takes {plan_time(seeds):.3f} s')  # noqa: T201
+    for size in arguments.batches or ([8, 32, 64] if on_gpu else [4]):
+        for processes in arguments.processes or ([1, 2, 4] if on_gpu else [1]):
+            seconds = shared_batch_time(size, arguments.device, 5 if on_gpu else 1, processes)
+            report(f'batches of {size} scenes on {arguments.device}, {processes} process(es)', seconds)
+
+
+if __name__ == '__main__':
+    main()
