@@ -66,6 +66,7 @@ setup(
             'config/rigs/*.yaml',
             'config/rviz/*.rviz',
             'models/*.onnx',
+            'models/*.sha256',
             'models/*.md',
         ),
     ],

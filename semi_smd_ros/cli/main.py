@@ -31,6 +31,7 @@ def demo(
 ) -> None:
     """Play a recording through the node over DDS; pictures, scores and latencies come out.
 
+    \b
     Examples: semi-smd demo
               semi-smd demo --scene /data/ddad/000150 --out /tmp/result
               semi-smd demo --scene drive.mcap
@@ -44,22 +45,85 @@ def demo(
 
 @app.command()
 def record(
-    source: Annotated[str, typer.Argument(help='ddad:PATH or synthetic:SEED')],
-    out: Annotated[Path, typer.Argument(help='folder of the rosbag2 to write; must not exist')],
-    sets: Annotated[int, typer.Option(min=1, help='synthetic: how many sets to render')] = 24,
-    rate: Annotated[float, typer.Option(min=0.1, help='synthetic: sets per second')] = 10.0,
-    width: Annotated[int, typer.Option(min=64, help='synthetic: image width')] = 640,
-    height: Annotated[int, typer.Option(min=48, help='synthetic: image height')] = 400,
+    source: Annotated[str, typer.Argument(help='ddad:PATH, nuscenes:PATH, rosbag:PATH or synthetic:SEED')],
+    out: Annotated[Path, typer.Argument(help='rosbag2 to write: one file NAME.mcap, or a folder; must not exist')],
+    raw: Annotated[bool, typer.Option('--raw', help='images as sensor_msgs/Image instead of compressed')] = False,
+    sequence: Annotated[str, typer.Option(help='only this sequence (scene, drive) of the source')] = '',
+    truth: Annotated[str, typer.Option(help='ground truth to write: all, points (no dense maps) or none')] = 'all',
+    sets: Annotated[int | None, typer.Option(min=1, help='synthetic: how many sets to render')] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help='synthetic: sets per second')] = None,
+    width: Annotated[int | None, typer.Option(min=64, help='synthetic: image width')] = None,
+    height: Annotated[int | None, typer.Option(min=48, help='synthetic: image height')] = None,
 ) -> None:
-    """Write a rosbag2 (mcap) as a vehicle would: compressed images, camera_info, tf, ground truth.
+    """Write a rosbag2 as a vehicle would: images, camera_info, tf; and the ground truth as extra topics.
 
-    Examples: semi-smd record ddad:/data/ddad/000150 drive
-              semi-smd record synthetic:7 street --sets 24
+    rosbag:PATH reads it back to the same samples. Options of a source follow its path: ddad:PATH?split=val.
+
+    \b
+    Examples: semi-smd record ddad:/data/ddad/000150 drive.mcap
+              semi-smd record nuscenes:/data/nuscenes?split=val drives --sequence scene-0103 --raw
+              semi-smd record synthetic:7 street --sets 24 --truth points
     """
     from .record import record_source
 
-    count = record_source(source, out, sets=sets, rate_hz=rate, width=width, height=height)
-    typer.echo(f'{count} sets written to {out}')
+    given = {'sets': sets, 'rate': rate, 'width': width, 'height': height}
+    for name, count in record_source(source, out, raw, sequence, truth, **given).items():
+        typer.echo(f'{name}: {count} sets written to {out}')
+
+
+@app.command()
+def evaluate(
+    data: Annotated[str, typer.Option(help='ddad:PATH, nuscenes:PATH, rosbag:PATH or synthetic:SEED')],
+    model: Annotated[str, typer.Option(help='ONNX model; without, the shipped one')] = '',
+    protocol: Annotated[str, typer.Option(help='default, surrounddepth or vfdepth')] = 'default',
+    limit: Annotated[int | None, typer.Option(min=1, help='only the first so many sets')] = None,
+    masks: Annotated[
+        bool | None, typer.Option('--masks/--no-masks', help="the source's ego masks; without, as the protocol says")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help='result folder; without, out/evaluate/<time> and the link out/evaluate/latest')
+    ] = None,
+) -> None:
+    """Score a model on a data set, beside flat ground and a blind network: tables, metrics.json, a picture sheet.
+
+    The model runs through the pipeline that the vehicle runs. Protocols: default (metric first, per image, then per
+    camera, then over cameras), surrounddepth and vfdepth (as those papers' code has it).
+
+    \b
+    Examples: semi-smd evaluate --data ddad:/data/ddad/000150
+              semi-smd evaluate --data nuscenes:/data/nuscenes --protocol surrounddepth --model my.onnx
+              semi-smd evaluate --data synthetic:0 --limit 8 --out /tmp/scores
+    """
+    from rich.console import Console
+
+    from .evaluate import run_evaluation
+
+    run_evaluation(data, model, protocol, limit, masks, out, Console())
+
+
+@app.command()
+def synth(
+    seed: Annotated[int, typer.Argument(min=0, help='scene, or the first scene of a contact sheet')] = 0,
+    preview: Annotated[bool, typer.Option('--preview', help='one contact sheet of varied scenes')] = False,
+    out: Annotated[Path | None, typer.Option(help='file or folder to write; without, in out/synth')] = None,
+    sets: Annotated[int | None, typer.Option(min=1, help='moments of the drive, or scenes on the sheet')] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help='moments a second')] = 10.0,
+    width: Annotated[int, typer.Option(min=64, help='image width')] = 320,
+    height: Annotated[int, typer.Option(min=48, help='image height')] = 192,
+    rig: Annotated[str, typer.Option(help='ddad, nuscenes, random or raw (with lens distortion)')] = '',
+) -> None:
+    """Look at the synthetic world: a contact sheet, or a drive as pictures, depth and semantics.
+
+    \b
+    Examples: semi-smd synth --preview
+              semi-smd synth 7 --out street --sets 24 --rig nuscenes
+    """
+    from rich.console import Console
+
+    from .synth import synth as render
+
+    written = render(seed, out, preview, Console(), sets=sets, rate_hz=rate, width=width, height=height, rig=rig)
+    typer.echo(f'written: {written}')
 
 
 @app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True}, add_help_option=False)

@@ -231,8 +231,14 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None
     [
         (['demo', '--scene', 'nowhere'], 'nowhere: no such file or folder; expected a DGP scene or a rosbag2'),
         (['demo', '--scene', 'text.txt'], 'text.txt: expected a DGP scene'),
-        (['record', 'lidar:3', 'x'], "source is 'lidar:3'; expected ddad:PATH or synthetic:SEED"),
-        (['record', 'ddad:nowhere', 'x'], 'expected a scene in the DGP layout'),
+        (
+            ['record', 'lidar:3', 'x'],
+            "source is 'lidar:3'; expected ddad:PATH, nuscenes:PATH, rosbag:PATH or synthetic:SEED",
+        ),
+        (
+            ['record', 'ddad:nowhere', 'x'],
+            'nowhere: no such file or folder; expected a scene or data set in the DGP layout',
+        ),
     ],
 )
 def test_a_bad_call_is_told_in_one_sentence(

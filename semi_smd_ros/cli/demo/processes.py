@@ -52,6 +52,9 @@ class DemoProcesses:
             'image_transport': 'compressed' if bag.cameras[0].compressed else 'raw',
             'image_reliability': 'reliable',
             'sync.slop': slop_s,
+            # The player waits for every set: complete ones only, however late their transforms are.
+            'sync.missing_after': 0.0,
+            'tf.timeout': 60.0,
         }
         text = yaml.safe_dump({NODE_NAME: {'ros__parameters': parameters}})
         (folder / 'params.yaml').write_text(text, encoding='utf-8')

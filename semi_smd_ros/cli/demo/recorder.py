@@ -62,10 +62,21 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    with BagWriter(arguments.bag) as bag:
-        recorder = Recorder(bag, arguments.cameras)
+    try:
+        _record(arguments.bag, arguments.cameras, stopping)
+    except OSError as error:
+        sys.stderr.write(f'cannot record to {arguments.bag}: {error}; nothing of it is kept: free some space\n')
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _record(path: str, cameras: list[str], stopping: threading.Event) -> None:
+    with BagWriter(path) as bag:
+        recorder = Recorder(bag, cameras)
         say('ready')
-        per_set = [POINTS_TOPIC, *(t for t in output_topics(arguments.cameras) if '/depth/' in t)]
+        per_set = [POINTS_TOPIC, *(t for t in output_topics(cameras) if '/depth/' in t)]
         told = 0
         while not stopping.is_set():
             rclpy.spin_once(recorder, timeout_sec=0.05)
@@ -74,8 +85,6 @@ def main() -> int:
                 told = messages
                 say('recorded', sets=recorder.received[POINTS_TOPIC])
         recorder.destroy_node()
-    rclpy.try_shutdown()
-    return 0
 
 
 if __name__ == '__main__':

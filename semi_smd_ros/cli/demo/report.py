@@ -16,7 +16,7 @@ from rosbags.highlevel import AnyReader
 from ...datasets.messages import TYPESTORE, read_xyz, stamp_of
 from ...datasets.replay import decode
 from ...datasets.rosbag import BagCamera, SurroundBag
-from ...evaluation import PROTOCOL, DepthScores, score_depth, summarise
+from ...evaluation import Tally, protocol_named, sample_depth
 from ...evaluation.pictures import birds_eye, mosaic
 from ...rig import CameraModel, RectifyMap, Rig, flat_ground_depth
 from ...runtime import InputError
@@ -25,6 +25,7 @@ from .protocol import NODE_NAME, POINTS_TOPIC
 
 # The node's publishers keep five samples, so what is six sets late will never come.
 _LATE_SETS = 5
+MAX_DEPTH_M = 200.0
 _DEPTH_TOPIC = re.compile(r'/(?P<camera>.+)/depth/(?P<kind>image|camera_info)')
 _STAGE = re.compile(r'^(?P<stage>.+) (?P<percentile>p50|p95) \(ms\)$')
 
@@ -55,8 +56,9 @@ class Report:
         self._output_bag = output_bag
         self._sent = list(sent)
         self._maps: dict[str, RectifyMap] = {}
-        self._scores: list[tuple[str, DepthScores | None]] = []
-        self._ground_scores: list[tuple[str, DepthScores | None]] = []
+        # What a recording shows of the ego vehicle nobody has masked.
+        self._protocol = protocol_named('default', MAX_DEPTH_M, masks=False)
+        self._scores, self._ground_scores = Tally(self._protocol), Tally(self._protocol)
         self._end_to_end_ms: list[float] = []
         self.sets_out = 0
         self.pictures: list[Path] = []
@@ -73,7 +75,7 @@ class Report:
                 self._draw(folder, number, images, output)
                 self._score(sent, output, truth)
             on_set()
-        scores, ground = summarise(self._scores), summarise(self._ground_scores)
+        scores, ground = self._scores.summary(), self._ground_scores.summary()
         diagnostics = self._last_diagnostics()
         return {
             'sets_in': len(self._sent),
@@ -86,12 +88,12 @@ class Report:
                 if (reasons := _counts(diagnostics.get(f'camera {camera.name}', {}), 'rejected: '))
             },
             'latency_ms': self._latency(diagnostics.get('engine', {})),
-            'abs_rel': scores and scores['abs_rel'],
-            'd1': scores and scores['d1'],
-            'abs_rel_ground': ground and ground['abs_rel'],
-            'd1_ground': ground and ground['d1'],
-            'coverage': scores and scores['coverage'],
-            'protocol': PROTOCOL,
+            'abs_rel': scores and scores.figure('abs_rel'),
+            'd1': scores and scores.figure('d1'),
+            'abs_rel_ground': ground and ground.figure('abs_rel'),
+            'd1_ground': ground and ground.figure('d1'),
+            'coverage': scores and scores.coverage['all'],
+            'protocol': self._protocol.text,
             'pictures': [str(path) for path in self.pictures],
         }
 
@@ -227,8 +229,8 @@ class Report:
             ground = flat_ground_depth(model.K, camera.base_T_cam, model.width, model.height)
             # The prior is judged where the node knows a depth, so that both answer for the same points.
             ground = np.where(np.isnan(depth), np.float32(np.nan), ground)
-            self._scores.append((camera.name, score_depth(depth, uv[inside], points[inside, 2])))
-            self._ground_scores.append((camera.name, score_depth(ground, uv[inside], points[inside, 2])))
+            for tally, answer in ((self._scores, depth), (self._ground_scores, ground)):
+                tally.add(camera.name, sample_depth(answer, uv[inside]), points[inside, 2])
 
 
 def _counts(values: Mapping[str, str], prefix: str) -> dict[str, int]:

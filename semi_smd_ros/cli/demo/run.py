@@ -21,7 +21,8 @@ from ...datasets.replay import bag_rig, image_stamps, suggested_slop, synchroniz
 from ...datasets.rosbag import SurroundBag, is_rosbag
 from ...datasets.sample import DataError
 from ...rig import FrameMissing, Rig
-from .folder import point_latest, prepare_folder
+from ..folder import point_latest
+from .folder import prepare_folder
 from .processes import DemoProcesses
 from .protocol import DemoError
 from .report import Report
