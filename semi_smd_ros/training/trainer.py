@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from torch import Tensor
 from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.model import SemiSmdNetwork
-from semi_smd_ros.training.batch import Augmentation, Batch, make_batch
+from semi_smd_ros.training.batch import Batch, make_batch
+from semi_smd_ros.training.config import Stage, TrainConfig
 from semi_smd_ros.training.evaluate import PROTOCOL, evaluate, frame_input
 from semi_smd_ros.training.losses import LossWeights, frame_losses
 from semi_smd_ros.training.pool import SamplePool, held_out_samples
@@ -35,48 +36,7 @@ TRAINED_ON = (
 )
 BLIND = 'geometry channels alone, blind to the pictures; its depth comes from '
 STATE_FILE = 'state.safetensors'
-WARM_UP = 0.02  # share of the budget
 GRADIENT_LIMIT = 1.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Training at one resolution for some minutes of the clock, with `batch` frame pairs a step."""
-
-    height: int
-    width: int
-    minutes: float
-    batch: int
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything a run depends on. Time budgets are wall-clock minutes, pauses between resumed runs not counted."""
-
-    stages: tuple[Stage, ...] = (Stage(96, 160, 30.0, batch=2), Stage(192, 320, 20.0, batch=2))
-    learning_rate: float = 2e-3
-    final_learning_rate: float = 2e-5
-    weight_decay: float = 0.02
-    seed: int = 0
-    bfloat16: bool = True
-    workers: int = 1
-    pool_capacity: int = 400
-    pool_minimum: int = 16
-    validation_scenes: int = 8
-    validate_every_minutes: float = 5.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    losses: LossWeights = field(default_factory=LossWeights)
-
-    @property
-    def minutes(self) -> float:
-        return sum(stage.minutes for stage in self.stages)
-
-    def learning_rate_at(self, progress: float) -> float:
-        """Linear warm-up, then half a cosine down to the final rate; `progress` 0..1."""
-        if progress < WARM_UP:
-            return self.learning_rate * max(progress / WARM_UP, 0.01)
-        cosine = 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
-        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * cosine
 
 
 def sequence_loss(network: SemiSmdNetwork, batch: Batch, weights: LossWeights) -> dict[str, Tensor]:
@@ -112,6 +72,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, network_config: NetworkConfig, folder: Path, command: str) -> None:
         if not network_config.sees_images:
             config = replace(config, augmentation=replace(config.augmentation, colour=0.0, noise=0.0))
+        if config.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
+            logger.warning('this CPU has no bfloat16 instructions (AVX512_BF16): training in float32, which is faster')
+            config = replace(config, bfloat16=False)
         self.config, self.folder, self.command = config, folder, command
         torch.manual_seed(config.seed)
         self.generator = np.random.default_rng(config.seed)
@@ -130,7 +93,7 @@ class Trainer:
         given, _ = load_checkpoint(checkpoint)
         if given.config != self.network.config:
             raise CheckpointError(
-                f'{checkpoint}: made for {given.config}, this run trains {self.network.config}; choose its --network'
+                f'{checkpoint}: made for {given.config}, this run trains {self.network.config}; choose its config'
             )
         self.network.load_state_dict(given.state_dict())
 
@@ -221,9 +184,3 @@ class Trainer:
     def write_log(self, entry: dict[str, Any]) -> None:
         with (self.folder / 'log.jsonl').open('a') as file:
             file.write(json.dumps({'step': self.step, 'minutes': self.elapsed_s / 60, **entry}) + '\n')
-
-
-def with_stage_minutes(config: TrainConfig, minutes: float) -> TrainConfig:
-    """The same stages in the same proportion within another budget."""
-    factor = minutes / config.minutes
-    return replace(config, stages=tuple(replace(s, minutes=s.minutes * factor) for s in config.stages))

@@ -18,6 +18,7 @@ from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, sa
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training import pool, trainer
+from semi_smd_ros.training.config import Stage, TrainConfig, with_stage_minutes
 from semi_smd_ros.training.evaluate import depth_figures, evaluate
 from semi_smd_ros.training.samples import (
     FIRST_TRAINING_SEED,
@@ -26,7 +27,7 @@ from semi_smd_ros.training.samples import (
     Sample,
     render_sample,
 )
-from semi_smd_ros.training.trainer import Stage, TrainConfig, Trainer, with_stage_minutes
+from semi_smd_ros.training.trainer import Trainer
 
 CONFIG = TrainConfig(
     stages=(Stage(*SIZE, 1.0, batch=1),),
@@ -94,7 +95,7 @@ def test_a_run_begins_with_given_weights_of_its_own_network_only(folder: Path, t
     for one, other in zip(run.network.state_dict().values(), given.state_dict().values()):
         assert torch.equal(one, other)
     wider = Trainer(CONFIG, replace(NETWORK, stem_width=24), folder, '')
-    with pytest.raises(CheckpointError, match='choose its --network'):
+    with pytest.raises(CheckpointError, match='choose its config'):
         wider.start_from(tmp_path / 'given.safetensors')
 
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training configs: the ones that ship load, and what cannot be used is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from semi_smd_ros.training.config import ConfigError, Stage, TrainConfig, load_train_config, with_stage_minutes
+from semi_smd_ros.training.train import main
+
+CONFIGS = sorted((Path(__file__).parents[2] / 'configs').glob('*.yaml'))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_load(path: Path) -> None:
+    assert load_train_config(path).minutes > 0
+
+
+def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
+    path = tmp_path / 'run.yaml'
+    path.write_text(
+        'stages:\n  - {height: 64, width: 96, minutes: 3, batch: 4}\n'
+        'learning_rate: 0.001\nlosses: {thing: 1, depth_range: [1, 80]}\naugmentation: {mirror: 0.0}\n'
+    )
+    config = load_train_config(path)
+    assert config.stages == (Stage(64, 96, 3.0, 4),)
+    assert (config.learning_rate, config.losses.thing, config.augmentation.mirror) == (0.001, 1.0, 0.0)
+    assert config.losses.depth_range == (1.0, 80.0)
+    assert config.losses.sky == TrainConfig().losses.sky
+    assert config.weight_decay == TrainConfig().weight_decay
+    assert with_stage_minutes(config, 6.0).stages == (Stage(64, 96, 6.0, 4),)
+
+
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [
+        ('learning_rat: 0.1', 'unknown entries learning_rat; known: network, stages, learning_rate'),
+        ('losses: {things: 1.0}', 'losses has unknown entries things'),
+        ('learning_rate: 2e-3', r"learning_rate is '2e-3', expected a float \(numbers as 0.002 or 2.0e-3\)"),
+        ('seed: 1.5', 'seed is 1.5, expected a int'),
+        ('bfloat16: 1', 'bfloat16 is 1, expected a bool'),
+        ('network: huge', "network 'huge' is not known; expected one of small"),
+        ('stages: []', 'stages is empty'),
+        ('stages: 3', 'stages is 3, expected a list'),
+        ('stages: [{height: 64}]', r'stages\[0\]: .* missing .*width.*; expected height, width, minutes, batch'),
+        ('- 1', 'the file holds .1., expected a mapping'),
+        ('a: [', 'not YAML'),
+        ('!!python/object/apply:os.system ["true"]', 'not YAML'),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / 'run.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_train_config(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_the_command_line_names_a_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / 'none.yaml'), str(tmp_path)])
+    assert 'none.yaml: no such file' in capsys.readouterr().err
