@@ -26,8 +26,9 @@ def record_source(
 
     One sequence becomes one recording: a file where `out` ends in .mcap, else a folder with metadata.yaml. Several
     become recordings in the folder `out`, called as the sequences, unless `sequence` names one of them; one that cannot
-    be recorded is skipped and told. `raw`: images as sensor_msgs/Image instead of compressed. `truth`: all, points or
-    none, see `write_recording`. `options`: the source's; None means not given.
+    be recorded is skipped and told, as is a sample with a picture that has to be decoded and cannot be. `raw`: images
+    as sensor_msgs/Image instead of compressed. `truth`: all, points or none, see `write_recording`. `options`: the
+    source's; None means not given.
 
     Raises DataError for a source that is unknown or cannot be read, FileExistsError for an `out` that exists; an
     interrupted run leaves nothing half behind.
@@ -53,7 +54,7 @@ def record_source(
 
             def write(drive: SampleSequence, path: Path) -> int:
                 moments = progress.track(drive, total=len(drive), description=f'recording {drive.name}')
-                return write_recording(moments, path, raw, truth)
+                return write_recording(moments, path, raw, truth, drive.skipped)
 
             counts = _record(chosen, out, write)
             if opened.skipped:

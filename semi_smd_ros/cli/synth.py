@@ -114,7 +114,7 @@ def _write_sheet(path: Path, seed: int, scenes: int, width: int, height: int, ki
     for index in track(range(scenes), 'rendering', console=console):
         own = seed + index
         own_kind = kind or RIGS[index % len(RIGS)]
-        studio = Studio.of(own, make_rig(own_kind, own, height, width), torch.device('cpu'))
+        studio = Studio.of(own, make_rig(own_kind, own, height, width))
         frame = render_frame(studio, 0, 0.0)
         frames.append(frame)
         titles.append(describe(studio, frame, own_kind))
@@ -122,7 +122,7 @@ def _write_sheet(path: Path, seed: int, scenes: int, width: int, height: int, ki
 
 
 def _write_drive(folder: Path, seed: int, rig: SyntheticRig, sets: int, rate_hz: float, console: Console) -> None:
-    studio = Studio.of(seed, rig, torch.device('cpu'))
+    studio = Studio.of(seed, rig)
     models = rig.camera_models()
     for index in track(range(sets), 'rendering', console=console):
         frame = render_frame(studio, index, index / rate_hz)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class DriveOptions:
     world_frame: str = ''
     odometry: str = ''
     slop_s: float | None = None
+    cameras: tuple[str, ...] = ()
 
 
 class Drive(SampleSequence):
@@ -67,8 +68,7 @@ class Drive(SampleSequence):
         if how.odometry:
             self._add_odometry(how.odometry)
         described = described_samples(bag) if how.slop_s is None else []
-        names = described[0]['stamps_ns'] if described else [camera.name for camera in bag.cameras]
-        self.rig = self._read_rig(tuple(names), how.base_frame)
+        self.rig = self._read_rig(self._names(described, how), how.base_frame)
         by_name = {camera.name: camera for camera in bag.cameras}
         self._cameras = tuple(by_name[camera] for camera in self.rig.names)
         self._times, order = self._index(tell)
@@ -178,6 +178,28 @@ class Drive(SampleSequence):
             except TransformExtrapolation:
                 continue  # before the first pose or after the last nothing is known
         return tuple(poses)
+
+    def _names(self, described: Sequence[Mapping[str, Any]], how: DriveOptions) -> tuple[str, ...]:
+        """The cameras to read: those asked for, or that the recording names, or all that can be placed."""
+        names = tuple(camera.name for camera in self._bag.cameras)
+        if how.cameras:
+            return names
+        if described:
+            return tuple(described[0]['stamps_ns'])
+        infos = self._bag.camera_infos()
+        strays: dict[str, Exception] = {}
+        for name in names:
+            try:
+                rig_from_camera_infos({name: infos[name]}, self._tree, how.base_frame, names=(name,))
+            except (RigError, TransformError) as error:
+                strays[name] = error
+        if len(strays) == len(names):
+            return names  # all are amiss: reading the rig tells what
+        for camera in self._bag.cameras:
+            if camera.name in strays:
+                told = DataError(f'{self._bag.path}: {strays[camera.name]}; choose with ?cameras= to insist on it')
+                self.skipped.add(camera.image_topic, told)
+        return tuple(name for name in names if name not in strays)
 
     def _read_rig(self, names: tuple[str, ...], base_frame: str) -> Rig:
         absent = sorted(set(names) - {camera.name for camera in self._bag.cameras})

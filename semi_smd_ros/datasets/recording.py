@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from ..rig import Rig, RigCamera
+from ..runtime.images import InputError
 from .messages import (
     TYPESTORE,
     camera_info,
@@ -27,6 +29,7 @@ from .messages import (
     transform_stamped,
 )
 from .sample import DataError, Picture, RawImage, SurroundSample
+from .source import Skipped
 
 WORLD_FRAME = 'odom'
 GROUND_TRUTH_SUFFIX = 'ground_truth/points'
@@ -114,7 +117,13 @@ def _take_name(partial: Path, final: Path) -> None:
     partial.rename(final)
 
 
-def write_recording(samples: Iterable[SurroundSample], path: str | Path, raw: bool = False, truth: str = 'all') -> int:
+def write_recording(
+    samples: Iterable[SurroundSample],
+    path: str | Path,
+    raw: bool = False,
+    truth: str = 'all',
+    skipped: Skipped | None = None,
+) -> int:
     """Write the samples of one drive as a rosbag2, see `BagWriter`; returns how many.
 
     Topics: `/<cam>/image_raw/compressed` (a JPEG or PNG as it is) or with `raw` `/<cam>/image_raw` (bgr8),
@@ -125,7 +134,10 @@ def write_recording(samples: Iterable[SurroundSample], path: str | Path, raw: bo
     pictures and of those before it, and the ground's plane. A message's time in the bag is its stamp. `truth` leaves
     ground truth away: 'points' writes no dense maps (they are large), 'none' no points either.
 
-    Raises DataError when there are no samples, or their rig changes: a recording is one drive of one vehicle.
+    A sample with a picture that has to be decoded for this and cannot be is left out, counted in `skipped` and logged.
+
+    Raises DataError when there are no samples, none can be written, or their rig changes: a recording is one drive of
+    one vehicle.
     """
     check_truth(truth)
     iterator = iter(samples)
@@ -135,10 +147,12 @@ def write_recording(samples: Iterable[SurroundSample], path: str | Path, raw: bo
     # Pictures hardly shrink without loss, dense ground truth does.
     dense = first.depth_maps is not None and truth == 'all'
     with BagWriter(path, compress=dense) as bag:
-        recorder = _Recorder(bag, first, raw, truth)
+        recorder = _Recorder(bag, first, raw, truth, Skipped() if skipped is None else skipped)
         recorder.write(first)
         for sample in iterator:
             recorder.write(sample)
+        if not recorder.count:
+            raise DataError(f'{path}: nothing to record; no sample has pictures that can all be decoded')
     return recorder.count
 
 
@@ -151,8 +165,9 @@ def check_truth(truth: str) -> None:
 class _Recorder:
     """Turns samples into messages; a picture that two samples share is written once."""
 
-    def __init__(self, bag: BagWriter, first: SurroundSample, raw: bool, truth: str) -> None:
+    def __init__(self, bag: BagWriter, first: SurroundSample, raw: bool, truth: str, skipped: Skipped) -> None:
         self.count = 0
+        self._skipped = skipped
         self._bag = bag
         self._raw = raw
         self._truth = truth
@@ -171,43 +186,59 @@ class _Recorder:
 
     def write(self, sample: SurroundSample) -> None:
         """Append a sample, after the pictures of the moment before it where they are not there yet."""
+        try:
+            pictures = self._pictures(sample)
+        except InputError as error:
+            self._skipped.add(sample.name, error)
+            return
         if sample.previous is not None:
-            self._write_pictures(sample.previous)
-        self._write_pictures(sample)
+            try:
+                self._write_pictures(sample.previous, self._pictures(sample.previous))
+            except InputError as error:
+                self._skipped.add(sample.previous.name, error)
+                sample = dataclasses.replace(sample, previous=None)
+        self._write_pictures(sample, pictures)
         self._write_truth(sample)
         text = json.dumps(_description(sample))
         self._bag.write(SAMPLE_TOPIC, message('std_msgs/msg/String')(data=text), sample.stamp_ns)
         self.count += 1
 
-    def _write_pictures(self, sample: SurroundSample) -> None:
+    def _pictures(self, sample: SurroundSample) -> list[tuple[RigCamera, int, str, Any]]:
+        """Camera, stamp, topic and message of the pictures that are not written yet. Raises InputError, DataError."""
         if not _same_rig(sample.rig, self._rig):
             raise DataError(
                 f'{sample.name}: has another rig than the first sample; a recording is one drive of one vehicle: '
                 'record its sequences one by one'
             )
+        return [
+            (camera, stamp, *self._picture(camera, image, stamp))
+            for camera, image, stamp in zip(self._rig.cameras, sample.images, sample.stamps_ns, strict=True)
+            if (camera.name, stamp) not in self._sent
+        ]
+
+    def _picture(self, camera: RigCamera, image: Picture, stamp: int) -> tuple[str, Any]:
+        """Topic and message of a picture. Raises InputError where it has to be decoded and cannot be."""
+        topic = f'/{camera.name}/image_raw'
+        try:
+            if self._raw:
+                if isinstance(image, RawImage):
+                    return topic, image_message(image, stamp, camera.frame_id)
+                return topic, raw_image(image.rgb()[..., ::-1], 'bgr8', stamp, camera.frame_id)
+            data, kind = (_png(image.rgb()), 'png') if isinstance(image, RawImage) else (image.data, image.format)
+        except InputError as error:
+            raise InputError(error.reason, f'{camera.name}: {error}') from error
+        return f'{topic}/compressed', compressed_image(data, kind, stamp, camera.frame_id)
+
+    def _write_pictures(self, sample: SurroundSample, pictures: list[tuple[RigCamera, int, str, Any]]) -> None:
         for stamp, world_T_base in sample.ego_poses:
             if ('', stamp) not in self._sent:
                 self._sent.add(('', stamp))
                 pose = transform_stamped(WORLD_FRAME, sample.rig.base_frame, world_T_base, stamp)
                 self._bag.write('/tf', message('tf2_msgs/msg/TFMessage')(transforms=[pose]), stamp)
-        for camera, image, stamp in zip(self._rig.cameras, sample.images, sample.stamps_ns, strict=True):
-            if (camera.name, stamp) in self._sent:
-                continue
+        for camera, stamp, topic, picture in pictures:
             self._sent.add((camera.name, stamp))
             self._bag.write(f'/{camera.name}/camera_info', camera_info(camera, stamp), stamp)
-            self._write_picture(camera, image, stamp)
-
-    def _write_picture(self, camera: RigCamera, image: Picture, stamp: int) -> None:
-        topic = f'/{camera.name}/image_raw'
-        if self._raw:
-            if isinstance(image, RawImage):
-                msg = image_message(image, stamp, camera.frame_id)
-            else:
-                msg = raw_image(image.rgb()[..., ::-1], 'bgr8', stamp, camera.frame_id)
-            self._bag.write(topic, msg, stamp)
-            return
-        data, kind = (_png(image.rgb()), 'png') if isinstance(image, RawImage) else (image.data, image.format)
-        self._bag.write(f'{topic}/compressed', compressed_image(data, kind, stamp, camera.frame_id), stamp)
+            self._bag.write(topic, picture, stamp)
 
     def _write_truth(self, sample: SurroundSample) -> None:
         if self._truth == 'none':

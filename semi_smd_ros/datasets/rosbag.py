@@ -7,7 +7,7 @@ import logging
 import re
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -49,10 +49,18 @@ class SurroundBag:
     """A recording that holds `/<cam>/image_raw` or `/<cam>/image_raw/compressed` and `/<cam>/camera_info`.
 
     Use as a context manager. Raises DataError naming the file for one that cannot be read or that lacks topics.
+
+    Args:
+        path: a folder, .mcap or .db3.
+        chosen: the cameras to read, in this order; without, all that can be, by name.
+        on_stray: called with each image topic that is left out, and why; without, that is logged as a warning.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, chosen: Sequence[str] = (), on_stray: Callable[[str, DataError], None] | None = None
+    ) -> None:
         self.path = Path(path)
+        on_stray = on_stray or _warn
         if not self.path.exists():
             raise DataError(f'{self.path}: no such file or folder; expected a rosbag2 (a folder, .mcap or .db3)')
         try:
@@ -66,7 +74,7 @@ class SurroundBag:
         try:
             # Recorders list topics that nobody published on; raw ones would hide the compressed ones.
             full = {c.topic: c.msgtype for c in self._reader.connections if c.msgcount}
-            self.cameras = find_cameras(full, self.path)
+            self.cameras = find_cameras(full, self.path, chosen, on_stray)
         except DataError:
             self._reader.close()
             raise
@@ -163,13 +171,23 @@ class SurroundBag:
         return int(sec) * 10**9 + int(np.uint32(nanosec))
 
 
-def find_cameras(topics: dict[str, str], path: Path) -> tuple[BagCamera, ...]:
-    """The cameras that a recording's topics describe, by name; raw images are preferred to compressed ones.
+def find_cameras(
+    topics: dict[str, str],
+    path: Path,
+    chosen: Sequence[str] = (),
+    on_stray: Callable[[str, DataError], None] | None = None,
+) -> tuple[BagCamera, ...]:
+    """The cameras that a recording's topics describe; raw images are preferred to compressed ones.
 
-    Raises DataError when there are none, one lacks its CameraInfo, or they do not all send the same kind.
+    Without `chosen`, all by name, but image topics that do not belong to the vehicle's cameras are left out: those
+    without CameraInfo, and the few that are raw where most are compressed, or the other way. `on_stray` is called
+    with each, and why; without, it is logged as a warning. With `chosen`, these cameras and no others, in this order.
+
+    Raises DataError where no camera is left, as many are raw as are compressed, or one that is chosen cannot be read.
     """
+    on_stray = on_stray or _warn
     found: dict[str, dict[bool, str]] = {}
-    for topic, msgtype in topics.items():
+    for topic, msgtype in sorted(topics.items()):
         match = _IMAGE_TOPIC.match(topic)
         if match and msgtype == _IMAGE_TYPES[match['compressed'] is not None]:
             found.setdefault(match['camera'], {})[match['compressed'] is not None] = topic
@@ -178,22 +196,49 @@ def find_cameras(topics: dict[str, str], path: Path) -> tuple[BagCamera, ...]:
             f'{path}: no image topics; expected /<cam>/image_raw or /<cam>/image_raw/compressed, '
             f'got {", ".join(sorted(topics)) or "no topics"}'
         )
-    lacking = [f'/{name}/camera_info' for name in sorted(found) if f'/{name}/camera_info' not in topics]
-    if lacking:
-        raise DataError(f'{path}: topics {", ".join(lacking)} are missing; expected one CameraInfo topic per camera')
-    compressed = not all(False in kinds for kinds in found.values())
-    if compressed and not all(True in kinds for kinds in found.values()):
-        raise DataError(f'{path}: some cameras are raw and some compressed; expected all of one kind')
+    if chosen:
+        found = _chosen(found, path, chosen)
+    lacking = [name for name in found if f'/{name}/camera_info' not in topics]
+    if lacking and (chosen or len(lacking) == len(found)):
+        infos = ', '.join(f'/{name}/camera_info' for name in lacking)
+        raise DataError(f'{path}: topics {infos} are missing; expected one CameraInfo topic per camera')
+    for name in lacking:
+        told = f'there is no /{name}/camera_info, so it is taken for no camera of the vehicle'
+        on_stray(min(found.pop(name).values()), DataError(f'{path}: {told}'))
+    kinds = {compressed: [name for name, own in found.items() if compressed in own] for compressed in (False, True)}
+    compressed = len(kinds[True]) > len(kinds[False])
+    others = [name for name in found if name not in kinds[compressed]]
+    if others and (chosen or len(kinds[True]) == len(kinds[False])):
+        raise DataError(
+            f'{path}: some cameras are raw ({", ".join(kinds[False])}) and some compressed ({", ".join(kinds[True])}); '
+            'expected all of one kind; a rosbag: source is told with ?cameras=NAME,NAME which to read'
+        )
+    for name in others:
+        told = f'it is {"raw" if compressed else "compressed"}, and most cameras are not'
+        on_stray(min(found.pop(name).values()), DataError(f'{path}: {told}'))
     return tuple(
         BagCamera(
             name,
-            found[name][compressed],
+            own[compressed],
             compressed,
             f'/{name}/camera_info',
             f'/{name}/{GROUND_TRUTH_SUFFIX}' if f'/{name}/{GROUND_TRUTH_SUFFIX}' in topics else None,
         )
-        for name in sorted(found)
+        for name, own in found.items()
     )
+
+
+def _chosen(found: dict[str, dict[bool, str]], path: Path, chosen: Sequence[str]) -> dict[str, dict[bool, str]]:
+    unknown = [name for name in chosen if name not in found]
+    if unknown or len(set(chosen)) != len(chosen):
+        raise DataError(
+            f'{path}: cameras {",".join(chosen)} are asked for; expected some of {",".join(sorted(found))}, each once'
+        )
+    return {name: found[name] for name in chosen}
+
+
+def _warn(topic: str, error: DataError) -> None:
+    _log.warning('%s is left out: %s', topic, error)
 
 
 def is_rosbag(path: Path) -> bool:

@@ -15,11 +15,13 @@ from .source import OTHER_MAX_DEPTH_M, Options, SampleSequence, Source
 class RosbagSource(Source):
     """`path`: a rosbag2 (folder, .mcap or .db3), or a folder of such, each of which is a sequence.
 
-    Options: `base_frame` (the vehicle's frame, base_link), `world_frame` (ego poses are in it; without, odom, map,
-    world or earth, whichever tf has), `odometry` (a topic of nav_msgs/Odometry to take ego poses from, for drives
-    without them in tf), `slop` (seconds within which pictures belong together; without, as the recording itself
-    names its samples, else what its frame rate suggests), `max_depth` (metres, 200). Keeps its files open until
-    `close`. Raises DataError for a recording that cannot be read.
+    Options: `cameras` (names with commas between, for example front,left: these and no others; without, all that have
+    CameraInfo and a place in tf, and other image topics are left out and counted as skipped), `base_frame` (the
+    vehicle's frame, base_link), `world_frame` (ego poses are in it; without, odom, map, world or earth, whichever tf
+    has), `odometry` (a topic of nav_msgs/Odometry to take ego poses from, for drives without them in tf), `slop`
+    (seconds within which pictures belong together; without, as the recording itself names its samples, else what its
+    frame rate suggests), `max_depth` (metres, 200). Keeps its files open until `close`. Raises DataError for a
+    recording that cannot be read.
     """
 
     def __init__(self, address: str, path: Path, options: Options) -> None:
@@ -30,6 +32,7 @@ class RosbagSource(Source):
             options.text('world_frame'),
             options.text('odometry'),
             slop or None,
+            tuple(name for name in options.text('cameras').split(',') if name),
         )
         options.finish()
         self._bags: list[SurroundBag] = []
@@ -38,7 +41,7 @@ class RosbagSource(Source):
         try:
             for file in files:
                 try:
-                    bag = SurroundBag(file)
+                    bag = SurroundBag(file, how.cameras, self.skips.add)
                     self._bags.append(bag)
                     self._drives.append(Drive(bag, _name(file), how, self.skips, options.tell))
                 except DataError as error:

@@ -19,8 +19,8 @@ def open_source(address: str, on_progress: Callable[[str, float], None] | None =
 
     ddad:PATH       a scene JSON, its folder, or a data set in the DGP layout; split=, masks=, occlusion=
     nuscenes:PATH   the folder that holds v1.0-*; version=, split=, select=, context=, masks=, occlusion=
-    rosbag:PATH     a rosbag2 folder, .mcap or .db3, or a folder of such; base_frame=, world_frame=, odometry=, slop=,
-                    max_depth=
+    rosbag:PATH     a rosbag2 folder, .mcap or .db3, or a folder of such; cameras=, base_frame=, world_frame=,
+                    odometry=, slop=, max_depth=
     synthetic:SEED  the synthetic world from a whole number; see `synthetic_source`
 
     A leading ~ is the home folder, as in a shell, which leaves it alone behind a colon. `on_progress` is told what is

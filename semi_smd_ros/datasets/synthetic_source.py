@@ -75,8 +75,8 @@ class SyntheticDrive(SampleSequence):
         seconds = index / self._rate_hz
         with _one_thread():
             if self._studio is None or self._real is None:
-                self._studio = Studio.of(self._seed, self._rig, torch.device('cpu'))
-                self._real = surround_rig(self._rig, self._studio.covered_nhw.numpy())
+                self._studio = Studio.of(self._seed, self._rig)
+                self._real = surround_rig(self._rig, self._studio.covered_nhw)
             frame = render_frame(self._studio, index, seconds)
         stamp_ns = DRIVE_START_NS + round(seconds * 1e9)
         rng = np.random.default_rng([self._seed, index])

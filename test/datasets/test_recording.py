@@ -179,7 +179,10 @@ IMAGE, COMPRESSED, INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedIm
     [
         ({}, 'no image topics; .*got no topics'),
         ({'/scan': 'sensor_msgs/msg/LaserScan'}, 'no image topics; .*got /scan'),
-        ({'/a/image_raw': IMAGE, '/b/image_raw': IMAGE, '/a/camera_info': INFO}, '/b/camera_info are missing'),
+        (
+            {'/a/image_raw': IMAGE, '/b/image_raw': IMAGE, '/c/camera_info': INFO},
+            'topics /a/camera_info, /b/camera_info',
+        ),
         (
             {
                 '/a/image_raw': IMAGE,
@@ -187,7 +190,7 @@ IMAGE, COMPRESSED, INFO = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedIm
                 '/a/camera_info': INFO,
                 '/b/camera_info': INFO,
             },
-            'some cameras are raw and some compressed',
+            r'some cameras are raw \(a\) and some compressed \(b\)',
         ),
     ],
 )

@@ -4,19 +4,27 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
+from pretend_device import DEVICE, Pretending
 
 from semi_smd_ros.datasets.synthetic import (
     ScenePlan,
     SyntheticFrame,
     ddad_like_rig,
+    prepare,
     random_rig,
     raw_rig,
     render_batch,
+    render_prepared,
     render_sequence,
+    sequence,
+    stage,
 )
+from semi_smd_ros.datasets.synthetic.capture import Setup, Shots, take
 
 
 def assert_same(one: SyntheticFrame, two: SyntheticFrame) -> None:
@@ -67,6 +75,61 @@ def test_any_rate_gives_the_same_moment() -> None:
     assert slow[1].stamp_ns == fast[2].stamp_ns
     np.testing.assert_array_equal(slow[1].depth_nhw, fast[2].depth_nhw)
     np.testing.assert_array_equal(slow[1].world_T_base, fast[2].world_T_base)
+
+
+def test_operations_do_not_grow_with_the_number_of_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU would see it: what it launches, and where the host waits for it; on a CPU chunks are smaller."""
+    monkeypatch.setattr(stage, '_SUN_TEXELS', 160)
+    monkeypatch.setattr(stage, '_SKY_TEXELS', 64)
+    rig = ddad_like_rig(32, 48)
+    prepared = [prepare(30_000 + k, rig, 1) for k in range(8)]
+    operations, waits = {}, {}
+    for count in (2, 8):
+        with Pretending() as device:
+            batch = render_prepared(prepared[:count], str(DEVICE))
+        operations[count], waits[count] = device.operations.total(), device.waits.total()
+    assert 1000 < operations[2] < 10_000
+    assert operations[8] < 1.3 * operations[2], 'more scenes hold more kinds of things, but no more than that'
+    assert 10 < waits[8] < 120
+    assert waits[8] < 1.3 * waits[2]
+    for one, other in zip(batch, render_prepared(prepared), strict=True):
+        assert_same(one[0], other[0])
+
+
+def test_the_device_of_these_tests_tells_what_a_gpu_would_refuse() -> None:
+    with torch.inference_mode(), Pretending() as device:
+        there = torch.arange(5, device=DEVICE)
+        for wrong in (lambda: there + torch.ones(5), lambda: torch.cat([there, torch.arange(3)]), there.numpy):
+            with pytest.raises(RuntimeError):
+                wrong()
+        assert device.waits.total() == 0
+        assert (there * 2).tolist() == [0, 2, 4, 6, 8]
+        assert int(there.sum()) == 10
+        assert there[there > 2].tolist() == [3, 4]
+        assert len((there > 2).nonzero()) == 2
+        assert device.waits == {
+            'copy to the host': 2, 'aten.item.default': 1, 'aten.index.Tensor': 1, 'aten.nonzero.default': 1
+        }  # fmt: skip
+
+
+def test_a_large_batch_is_rendered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rigs = [random_rig(np.random.default_rng(k), 24, 40, cameras) for k, cameras in enumerate((2, 3, 1, 4))]
+    prepared = [prepare(40 + k, rig, frames) for k, (rig, frames) in enumerate(zip(rigs, (2, 1, 1, 1), strict=True))]
+    whole = render_prepared(prepared)
+    sizes = []
+
+    def counted(setups: Sequence[Setup], device: torch.device) -> Shots:
+        sizes.append(sum(len(setup.looks) for setup in setups))
+        return take(setups, device)
+
+    monkeypatch.setattr(sequence, 'take', counted)
+    monkeypatch.setattr(sequence, '_PIXELS_AT_ONCE', 3 * 24 * 40)
+    parts = render_prepared(prepared)
+    assert sizes == [2, 2, 3, 1, 4], 'at most three views, but whole frames'
+    assert [len(frames) for frames in parts] == [2, 1, 1, 1]
+    for one, other in zip(parts, whole, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert_same(a, b)
 
 
 def test_refusals() -> None:

@@ -45,11 +45,11 @@ def two_cameras(height: int = 96, width: int = 160) -> SyntheticRig:
 def bare(seed: int, rig: SyntheticRig, seconds: float = 0.0) -> tuple[np.ndarray, np.ndarray, Raster, GBuffer]:
     """Linear pictures (N, H, W, 3) and depths (N, H, W) without any camera effect but lens and shutter."""
     with torch.inference_mode():
-        studio = Studio.of(seed, rig, CPU)
-        instants = Instants.of([studio.stage], [seconds])
+        studio = Studio.of(seed, rig)
+        instants = Instants.of([studio.stage.at(seconds)], CPU)
         views = Views.cameras(viewpoints(studio, seconds), CPU)
         raster = Raster(instants.prims, [instants.spans[0]] * len(rig.names), views)
-        linear, buffer = linear_pictures(raster, instants.shaders, [len(rig.names)])
+        linear, buffer = linear_pictures(raster, instants.shader, [0] * len(rig.names))
         depth = torch.where(buffer.candidate_vhw < 0, torch.inf, buffer.depth_vhw)
         return linear.permute(0, 2, 3, 1).numpy(), depth.numpy(), raster, buffer
 
@@ -58,7 +58,7 @@ def bare(seed: int, rig: SyntheticRig, seconds: float = 0.0) -> tuple[np.ndarray
 def fast_seed() -> int:
     """A scene in which the vehicle drives at 9 m/s or more."""
     for seed in range(100):
-        stage = Studio.of(seed, two_cameras(16, 24), CPU).stage
+        stage = Studio.of(seed, two_cameras(16, 24)).stage
         poses = [stage.motion.pose(stage.scene, t)[0][:3, 3] for t in (0.0, 0.2)]
         if np.linalg.norm(poses[1] - poses[0]) > 1.8:
             return seed
@@ -193,7 +193,7 @@ def test_image_velocity_is_where_points_go(raw: bool, fast_seed: int) -> None:
     if raw:
         rig = dataclasses.replace(rig, distortion=(('plumb_bob', LENSES['plumb_bob']),) * 2)
     seed, dt = fast_seed, 0.002
-    studio = Studio.of(seed, rig, CPU)
+    studio = Studio.of(seed, rig)
     motion, scene = studio.stage.motion, studio.stage.scene
     _, depth, raster, buffer = bare(seed, rig, 0.1)
     with torch.inference_mode():

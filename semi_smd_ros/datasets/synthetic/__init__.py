@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .capture import Studio
 from .rigs import SyntheticRig, ddad_like_rig, nuscenes_like_rig, random_rig, raw_rig
-from .sequence import SyntheticFrame, render_batch, render_frame, render_sequence
+from .sequence import SyntheticFrame, prepare, render_batch, render_frame, render_prepared, render_sequence
 from .stage import ScenePlan
 
 __all__ = [
@@ -15,9 +15,11 @@ __all__ = [
     'SyntheticRig',
     'ddad_like_rig',
     'nuscenes_like_rig',
+    'prepare',
     'random_rig',
     'raw_rig',
     'render_batch',
     'render_frame',
+    'render_prepared',
     'render_sequence',
 ]

@@ -18,24 +18,40 @@ from .primitives import IGNORE
 from .rasterise import Raster
 from .resolve import linear_pictures
 from .rigs import SyntheticRig
-from .stage import Instants, ScenePlan, Stage
+from .stage import Instant, Instants, ScenePlan, Stage
 from .views import Viewpoint, Views, rotation_vector
 
 # Velocities come from poses this long before and after, unless the shutter rolls for longer.
 _STEP_S = 0.004
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """All that the host decides about one frame of N views: plain arrays, so another process can make and send it."""
+
+    seconds: float
+    instant: Instant
+    viewpoints: tuple[Viewpoint, ...]
+    looks: tuple[CameraLook, ...]
+    covered_nhw: np.ndarray
+    wobbles: tuple[float, ...]  # of the exposure control, factors
+    noise_seeds: tuple[int, ...]
+    world_T_base: np.ndarray
+    ground_plane_base: np.ndarray
+    world_T_base_rows: np.ndarray  # (2, 4, 4) when the first and the last row are exposed
+
+
+@dataclass(frozen=True, eq=False)
 class Studio:
     """A scene with a rig in it, ready to take pictures at any time."""
 
     stage: Stage
     rig: SyntheticRig
     looks: tuple[CameraLook, ...]
-    covered_nhw: torch.Tensor  # bool, the own vehicle in view
+    covered_nhw: np.ndarray  # bool, the own vehicle in view
 
     @staticmethod
-    def of(plan: ScenePlan | int, rig: SyntheticRig, device: torch.device) -> Studio:
+    def of(plan: ScenePlan | int, rig: SyntheticRig) -> Studio:
         """A scene, given by its plan or its seed, with this rig."""
         if not isinstance(plan, ScenePlan):
             plan = ScenePlan.draw(int(plan))
@@ -43,8 +59,28 @@ class Studio:
             make_look(plan.seed, name, pose, rig.height, rig.width)
             for name, pose in zip(rig.names, rig.base_T_cam_n44, strict=True)
         )
-        covered = torch.as_tensor(np.stack([look.body.mask_hw for look in looks]), device=device)
-        return Studio(Stage(plan, device), rig, looks, covered)
+        return Studio(Stage(plan), rig, looks, np.stack([look.body.mask_hw for look in looks]))
+
+    def setup(self, index: int, seconds: float) -> Setup:
+        """Frame `index` at a time; the index seeds noise and the exposure control's wobble."""
+        seed, names = self.stage.seed, self.rig.names
+        wobbles = [
+            float(np.random.default_rng(camera_seed(seed, name, f'meter{index}')).normal(0.0, 0.03)) for name in names
+        ]
+        motion, scene, half = self.stage.motion, self.stage.scene, self.rig.readout_s / 2
+        pose, plane = motion.pose(scene, seconds)
+        return Setup(
+            seconds=seconds,
+            instant=self.stage.at(seconds),
+            viewpoints=tuple(viewpoints(self, seconds)),
+            looks=self.looks,
+            covered_nhw=self.covered_nhw,
+            wobbles=tuple(math.exp(wobble) for wobble in wobbles),
+            noise_seeds=tuple(camera_seed(seed, name, f'noise{index}') for name in names),
+            world_T_base=pose,
+            ground_plane_base=plane,
+            world_T_base_rows=np.stack([motion.pose(scene, seconds + side * half)[0] for side in (-1, 1)]),
+        )
 
 
 def viewpoints(studio: Studio, seconds: float) -> list[Viewpoint]:
@@ -61,12 +97,6 @@ def viewpoints(studio: Studio, seconds: float) -> list[Viewpoint]:
     return found
 
 
-def world_t_base_rows(studio: Studio, seconds: float) -> np.ndarray:
-    """Poses of the vehicle when the first and the last row are exposed, (2, 4, 4)."""
-    motion, scene, half = studio.stage.motion, studio.stage.scene, studio.rig.readout_s / 2
-    return np.stack([motion.pose(scene, seconds + side * half)[0] for side in (-1, 1)])
-
-
 @dataclass(frozen=True)
 class Shots:
     """Pictures and truth of V views, on the renderer's device. See `SyntheticFrame` for the meaning of each."""
@@ -79,33 +109,25 @@ class Shots:
     exposure_s_v: np.ndarray
 
 
-def take(studios: Sequence[Studio], indices: Sequence[int], seconds: Sequence[float]) -> Shots:
-    """Pictures of all studios' cameras at once, each studio at its own time, one studio after the other.
+def take(setups: Sequence[Setup], device: torch.device) -> Shots:
+    """Pictures of all setups' views at once, one setup after the other.
 
-    A picture depends on its studio, its frame's index (which seeds noise and the exposure control's wobble) and its
-    time, and on nothing else of the batch.
+    A picture depends on its own setup and on nothing else of the batch.
     """
-    stages = [studio.stage for studio in studios]
-    device = stages[0].device
-    counts = [len(studio.looks) for studio in studios]
-    instants = Instants.of(stages, seconds)
-    points = [p for studio, when in zip(studios, seconds, strict=True) for p in viewpoints(studio, when)]
-    spans = [span for span, count in zip(instants.spans, counts, strict=True) for _ in range(count)]
-    raster = Raster(instants.prims, spans, Views.cameras(points, device))
-    linear, buffer = linear_pictures(raster, instants.shaders, counts)
-    covered = torch.cat([studio.covered_nhw for studio in studios])
-    looks = [look for studio in studios for look in studio.looks]
-    named = [(studio, name, index) for studio, index in zip(studios, indices, strict=True) for name in studio.rig.names]
-    wobbles = [
-        math.exp(float(np.random.default_rng(camera_seed(studio.stage.seed, name, f'meter{index}')).normal(0.0, 0.03)))
-        for studio, name, index in named
-    ]
+    instants = Instants.of([setup.instant for setup in setups], device)
+    owners = [k for k, setup in enumerate(setups) for _ in setup.looks]
+    views = Views.cameras([point for setup in setups for point in setup.viewpoints], device)
+    raster = Raster(instants.prims, [instants.spans[k] for k in owners], views)
+    linear, buffer = linear_pictures(raster, instants.shader, owners)
+    covered = torch.as_tensor(np.concatenate([setup.covered_nhw for setup in setups]), device=device)
+    looks = [look for setup in setups for look in setup.looks]
+    wobbles = [wobble for setup in setups for wobble in setup.wobbles]
     readings = metered(linear, covered).tolist()
     exposures = [expose(*one) for one in zip(looks, readings, wobbles, strict=True)]
     times = torch.tensor([e.seconds for e in exposures], device=device)
     linear = blurred(linear, image_velocity(raster, buffer), times)
-    horizons = [studio.stage.scene.light.horizon for studio in studios for _ in studio.looks]
-    seeds = [camera_seed(studio.stage.seed, name, f'noise{index}') for studio, name, index in named]
+    horizons = [setups[k].instant.light.horizon for k in owners]
+    seeds = [seed for setup in setups for seed in setup.noise_seeds]
     nothing = torch.full((1,), -1, dtype=torch.long, device=device)
     prim = torch.cat([raster.found.prim, nothing])[buffer.candidate_vhw]
     depth = torch.where(prim < 0, torch.inf, buffer.depth_vhw)

@@ -7,6 +7,7 @@ plane (x, y at Z = 1), so one code serves every lens: a pixel column has a least
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ FAR = 1e9
 _NEAR = 0.05
 _BIG = 1e9
 _CORNERS = torch.tensor([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
-_EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count('1') == 1]
+_EDGES = torch.tensor([(a, b) for a in range(8) for b in range(a + 1, 8) if bin(a ^ b).count('1') == 1])
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,20 @@ class Candidates:
         return len(self.view)
 
 
-def candidates(prims: WorldPrimitives, spans: list[tuple[int, int]], views: Views) -> Candidates:
+def candidates(prims: WorldPrimitives, spans: Sequence[tuple[int, int]], views: Views) -> Candidates:
     """The primitives that may show in each view; view k sees primitives spans[k] = (first, past the last)."""
-    device = prims.centre_p3.device
-    view = torch.cat([torch.full((stop - start,), k, device=device) for k, (start, stop) in enumerate(spans)])
-    prim = torch.cat([torch.arange(start, stop, device=device) for start, stop in spans])
+    view, prim = _each_in_its_views(spans, prims.centre_p3.device)
     turned = torch.cat(
         [
-            torch.cat([prims.centre_p3[a:b] - views.origin_v3[k], prims.axes_p33[a:b].transpose(1, 2).reshape(-1, 3)])
-            @ views.rotation_v33[k]
-            for k, (a, b) in enumerate(spans)
-        ]
-    )
-    split = [part for a, b in spans for part in (b - a, 3 * (b - a))]
-    parts = turned.split(split)
-    centre, axes = torch.cat(parts[::2]), torch.cat(parts[1::2]).view(-1, 3, 3)
+            (prims.centre_p3.index_select(0, prim) - views.origin_v3.index_select(0, view))[:, None],
+            prims.axes_p33.transpose(1, 2).index_select(0, prim),
+        ],
+        dim=1,
+    ) @ views.rotation_v33.index_select(0, view)
+    centre, axes = turned[:, 0].contiguous(), turned[:, 1:].contiguous()
     kept = _roughly_visible(centre, axes, view, views)
     view, prim, centre, axes = view[kept], prim[kept], centre[kept], axes[kept]
-    solid = torch.ones(len(prim), dtype=torch.float64, device=device)
+    solid = torch.ones(len(prim), dtype=torch.float64, device=prim.device)
     for shape in FLAT_SHAPES:
         solid = solid * (prims.shape[prim] != shape)
     axes = torch.cat([axes[:, :2], axes[:, 2:] * solid[:, None, None]], dim=1)
@@ -95,6 +92,17 @@ def candidates(prims: WorldPrimitives, spans: list[tuple[int, int]], views: View
         box_k43=torch.cat([centre[kept][:, None], axes[kept]], dim=1).float(),
         rect_k4=pixels[kept],
     )
+
+
+def _each_in_its_views(spans: Sequence[tuple[int, int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """All (view, primitive) pairs that `spans` allows, view by view: two (K,) int64."""
+    first, past = torch.tensor(spans, device=device).unbind(1)
+    count = past - first
+    # How many there are is known here, so that the device need not be waited for.
+    total = sum(b - a for a, b in spans)
+    view = torch.repeat_interleave(count, output_size=total)
+    shift = first - (torch.cumsum(count, 0) - count)
+    return view, torch.arange(total, device=device) + shift.index_select(0, view)
 
 
 def _both(drift: torch.Tensor, inverse: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
@@ -144,11 +152,11 @@ def _bounds(
 
 def _clipped(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Bounds of boxes that reach behind the near plane: where their edges cross it bounds the visible part."""
-    a, b = (list(side) for side in zip(*_EDGES, strict=True))
-    wa, wb = points[:, 2, a], points[:, 2, b]
+    a, b = (points.index_select(2, side) for side in _EDGES.to(points.device).unbind(1))
+    wa, wb = a[:, 2], b[:, 2]
     # Edges that do not cross take a corner twice.
     fraction = ((_NEAR - wa) / torch.where((wb - wa).abs() < 1e-9, torch.ones_like(wa), wb - wa)).clamp(0.0, 1.0)
-    cut = points[:, :, a] + (points[:, :, b] - points[:, :, a]) * fraction[:, None]
+    cut = a + (b - a) * fraction[:, None]
     every = torch.cat([points, cut], dim=2)
     w = every[:, 2]
     visible = (w > _NEAR * 0.999)[:, None]

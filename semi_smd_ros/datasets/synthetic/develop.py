@@ -171,12 +171,14 @@ def _noise(seeds: Sequence[int], height: int, width: int, device: torch.device) 
     field = _noise_field(str(device))
     if height > _FIELD or width > _FIELD:
         field = field.repeat(1, -(-height // _FIELD) + 1, -(-width // _FIELD) + 1)
-    windows = []
+    corners = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
-        top, left = (int(rng.integers(0, min(_FIELD, field.shape[k] - n + 1))) for k, n in ((1, height), (2, width)))
-        windows.append(field[:, top : top + height, left : left + width])
-    return torch.stack(windows)
+        corners.append(
+            [int(rng.integers(0, min(_FIELD, field.shape[k] - n + 1))) for k, n in ((1, height), (2, width))]
+        )
+    top, left = torch.tensor(corners, device=device).unbind(1)
+    return field.unfold(1, height, 1).unfold(2, width, 1)[:, top, left].transpose(0, 1)
 
 
 def _dct(device: torch.device) -> torch.Tensor:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 
 from .noise import hash01, noise
+from .slots import Value
 from .surface import Hits, Surface, edge, flat, mix, salted, scale, wet
 from .vectors import smoothstep
 
@@ -39,29 +40,40 @@ def road(hits: Hits) -> Surface:
     # Shaken a little, or the noise's cells would show as slabs.
     shaken = (where[0] * 0.25 + 0.13 * grain, lat + 0.2 * grain, where[2] + 3.0)
     slow = noise(shaken, 21.0, foot)
-    wear = hits.marks.wear
+    wear = hits.marks.wear(hits.slots)
     asphalt = scale(hits.colour, (1.0 + 0.10 * grain + (0.04 + 0.10 * wear) * tone + 0.10 * slow).clamp(0.3, 2.0))
     crack = noise(where, 17.0, foot * 0.5).abs()
     crack = (1.0 - crack * 14.0).clamp(min=0.0) * (foot < 0.12).float() * wear
     patch = (noise((shaken[0], shaken[1], where[2] + 9.0), 37.0, foot) > 1.55).float() * wear
     asphalt = scale(asphalt, (1.0 - 0.4 * crack) * (1.0 - 0.35 * patch))
     worn = (1.0 + 0.35 * (noise(where, 2.3, foot) - 0.3) * wear).clamp(0.2, 1.0)
-    for line in hits.marks.lines_l8:
-        middle, half, period, share, red, green, blue, strength = line
+    for middle, half, period, share, red, green, blue, strength in hits.marks.lines(hits.slots):
         ink = edge(half - (lat - middle).abs(), foot)
-        if period > 0.0:
+        if _dashed(period):
             cycle = s / period
-            ink = ink * edge((share * 0.5 - (cycle - cycle.floor() - 0.5).abs()) * period, foot)
+            dash = edge((share * 0.5 - (cycle - cycle.floor() - 0.5).abs()) * period, foot)
+            ink = ink * _where_dashed(period, dash)
         ink = ink * worn * painted * strength
         asphalt = mix(asphalt, flat(ink, red, green, blue), ink)
-    for s0, s1, l0, l1, period in hits.marks.zebras_z5:
+    for s0, s1, l0, l1, period in hits.marks.zebras(hits.slots):
         ink = edge(torch.minimum(torch.minimum(s - s0, s1 - s), torch.minimum(lat - l0, l1 - lat)), foot)
-        if period > 0.0:
+        if _dashed(period):
             cycle = lat / period
-            ink = ink * edge((0.25 - (cycle - cycle.floor() - 0.5).abs()) * period, foot)
+            stripe = edge((0.25 - (cycle - cycle.floor() - 0.5).abs()) * period, foot)
+            ink = ink * _where_dashed(period, stripe)
         ink = ink * worn * painted * 0.9
         asphalt = mix(asphalt, flat(ink, 0.75, 0.75, 0.75), ink)
     return Surface(wet(asphalt, hits))
+
+
+def _dashed(period: Value) -> bool:
+    """Whether any of the points has dashed paint; solid paint has period 0."""
+    return isinstance(period, torch.Tensor) or period > 0.0
+
+
+def _where_dashed(period: Value, ink: torch.Tensor) -> torch.Tensor:
+    """`ink` where paint is dashed, 1 where it is solid."""
+    return torch.where(period > 0.0, ink, 1.0) if isinstance(period, torch.Tensor) else ink
 
 
 def paving(hits: Hits) -> Surface:

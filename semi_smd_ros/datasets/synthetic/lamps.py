@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from .slots import Slots, Table
 from .vectors import Vec3
 
 _SPAN, _CELL = 176.0, 1.0  # metres
 _CELLS = int(_SPAN / _CELL)
 _LEVEL = 0.035  # of all lamps against daylight: cameras reach their limits at night
+_DARK_ROWS = 3
+_OUT_OF_REACH = (1e6, 1e6)  # a corner far from everything
 _EYE = 0.5  # height over the ground at which the map is taken, metres
 # The ego vehicle's own headlights: body, position in base, colour, direction, focus, reach.
 _OWN = [[-1.0, 3.8, side * 0.6, 0.65, 30.0, 29.0, 27.0, 0.985, side * 0.02, -0.1, 3.0, 45.0] for side in (-1.0, 1.0)]
@@ -21,18 +25,14 @@ _OWN = [[-1.0, 3.8, side * 0.6, 0.65, 30.0, 29.0, 27.0, 0.985, side * 0.02, -0.1
 
 @dataclass(frozen=True)
 class LampMap:
-    """What lamps give to each cell of the ground: light (3), mean direction towards them (3), mean height (1)."""
+    """What the lamps of an instant give to each cell of the ground."""
 
-    grid_17hw: torch.Tensor
+    cells_7hw: np.ndarray  # float32: light (3), mean direction towards the lamps (3), their mean height
     corner: tuple[float, float]  # world x, y of the first cell's middle
 
     @staticmethod
     def build(
-        lamps_l12: np.ndarray,
-        body_poses_b44: np.ndarray,
-        world_t_base: np.ndarray,
-        night: float,
-        device: torch.device | str,
+        lamps_l12: np.ndarray, body_poses_b44: np.ndarray, world_t_base: np.ndarray, night: float
     ) -> LampMap | None:
         """The map about the ego vehicle, or None where it is light enough without.
 
@@ -41,7 +41,6 @@ class LampMap:
             body_poses_b44: world_T_body of every body.
             world_t_base: the ego vehicle's pose.
             night: 0 day .. 1 night.
-            device: where it is used.
         """
         if night < 0.1:
             return None
@@ -59,14 +58,37 @@ class LampMap:
             _add(cells, at, way, lamp, corner, float(world_t_base[2, 3]))
         weight = np.maximum(cells[:3].sum(0), 1e-9)
         cells[3:] /= weight
-        grid = torch.as_tensor(cells[None].astype(np.float32), device=device)
-        return LampMap(grid, (float(corner[0]), float(corner[1])))
+        return LampMap(cells.astype(np.float32), (float(corner[0]), float(corner[1])))
 
-    def light(self, world: Vec3, normal: Vec3) -> Vec3:
-        """Light that lamps give to points of a surface, linear RGB."""
-        scale = 2.0 / (_CELLS - 1.0) / _CELL
-        at = torch.stack([(world[0] - self.corner[0]) * scale - 1.0, (world[1] - self.corner[1]) * scale - 1.0], dim=1)
-        found = functional.grid_sample(self.grid_17hw, at[None, None], align_corners=True, padding_mode='zeros')
+
+class LampMaps:
+    """The lamp maps of all instants of a batch, above each other in one picture with dark rows between them."""
+
+    def __init__(self, maps: Sequence[LampMap | None], device: torch.device) -> None:
+        dark = np.zeros((7, _DARK_ROWS, _CELLS), dtype=np.float32)
+        pieces: list[np.ndarray] = []
+        rows: list[list[float]] = []
+        self._lit = tuple(found is not None for found in maps)
+        for found in maps:
+            if found is None:
+                rows.append([*_OUT_OF_REACH, 0.0])
+                continue
+            pieces += [dark] if pieces else []
+            rows.append([*found.corner, float(sum(piece.shape[1] for piece in pieces))])
+            pieces.append(found.cells_7hw)
+        self._rows = Table(rows, device)
+        self._grid = torch.as_tensor(np.concatenate(pieces, axis=1)[None], device=device) if pieces else None
+
+    def light(self, slots: Slots, world: Vec3, normal: Vec3) -> Vec3 | None:
+        """Light that lamps give to points of a surface, linear RGB; None where none of their instants has lamps."""
+        if self._grid is None or not any(self._lit[k] for k in slots.instants):
+            return None
+        x0, y0, first = self._rows.at(slots)
+        across, down = (2.0 / (self._grid.shape[k] - 1.0) / _CELL for k in (3, 2))
+        # Beside its own map nothing lights a point; the dark rows keep it from the next map.
+        y = (world[1] - y0).clamp(-1.5 * _CELL, (_CELLS + 0.5) * _CELL) + first
+        at = torch.stack([(world[0] - x0) * across - 1.0, y * down - 1.0], dim=1)
+        found = functional.grid_sample(self._grid, at[None, None], align_corners=True, padding_mode='zeros')
         red, green, blue, x, y, z, height = found[0, :, 0].unbind(0)
         facing = (normal[0] * x + normal[1] * y + normal[2] * z).clamp(min=0.0)
         # Lamps shine down and ahead: above them it is dark.

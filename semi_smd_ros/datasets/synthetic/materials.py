@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from . import coachwork, ground, walls
 from . import primitives as prim
-from .surface import Hits, RoadMarks, Surface
+from .surface import Hits, Surface
 
-__all__ = ['MATERIALS', 'Hits', 'RoadMarks', 'Surface']
+__all__ = ['MATERIALS', 'Hits', 'Surface']
 
 MATERIALS: dict[int, Callable[[Hits], Surface]] = {
     prim.PLAIN: walls.plain,

@@ -68,13 +68,16 @@ def noise(p: Vec3, period: float | torch.Tensor, footprint: torch.Tensor | float
     return ((flat - 128.0) * (1.0 / _STEP)).view(index.shape)
 
 
-def smooth_noise(x: torch.Tensor, y: torch.Tensor, layer: float, period: float) -> torch.Tensor:
-    """Interpolated noise on a plane, for what is seen so near that single cells would show (clouds)."""
+def smooth_noise(x: torch.Tensor, y: torch.Tensor, layer: int | torch.Tensor, period: float) -> torch.Tensor:
+    """Interpolated noise on a plane, for what is seen so near that single cells would show (clouds).
+
+    `layer`, 0..127, chooses the plane: for all points, or int32 for each.
+    """
     x, y = x * (_SIZE / period), y * (_SIZE / period)
     x0, y0 = x.floor(), y.floor()
     fx, fy = x - x0, y - y0
     volume = _volume(str(x.device))
-    base = (int(layer * 37.0) & (_SIZE - 1)) * _SIZE * _SIZE
+    base = layer * (_SIZE * _SIZE)
     ix, iy = x0.to(torch.int32) & (_SIZE - 1), y0.to(torch.int32) & (_SIZE - 1)
     jx, jy = (ix + 1) & (_SIZE - 1), (iy + 1) & (_SIZE - 1)
     corner = [volume.index_select(0, base + row * _SIZE + column).float() for row in (iy, jy) for column in (ix, jx)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .materials import RoadMarks
+from .marks import RoadMarks
 
 
 def _line_rows(

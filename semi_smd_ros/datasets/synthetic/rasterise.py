@@ -9,6 +9,7 @@ or views, so the same code serves a CPU and a GPU. Colour is computed later, onc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,7 @@ from .views import Views, terms_at
 __all__ = ['FAR', 'GBuffer', 'Raster', 'WorldPrimitives']
 
 # Pairs intersected together: on a CPU few enough for its cache, on a GPU enough to fill it.
-_CHUNK = {'cpu': 6144, 'cuda': 1 << 19}
+_CPU_PAIRS, _GPU_PAIRS = 6144, 1 << 19
 _PIXELS = TILE * TILE
 
 
@@ -44,7 +45,7 @@ class Raster:
         views: the views.
     """
 
-    def __init__(self, prims: WorldPrimitives, spans: list[tuple[int, int]], views: Views) -> None:
+    def __init__(self, prims: WorldPrimitives, spans: Sequence[tuple[int, int]], views: Views) -> None:
         self.prims, self.views = prims, views
         self.found: Candidates = candidates(prims, spans, views)
         self._row, self._tile = pairs(self.found, views)
@@ -74,7 +75,7 @@ class Raster:
         winner = torch.zeros_like(depth)  # candidate + 1, 0 for none; exact as float32 up to 16 million candidates
         farthest = torch.full((count,), FAR, device=device)
         basis = terms_at(shift, views.poly_vtck.shape[3], device)
-        step = _CHUNK[device.type]
+        step = _CPU_PAIRS if device.type == 'cpu' else _GPU_PAIRS
         for start in range(0, len(row), step):
             k, t = row[start : start + step], tile[start : start + step]
             ahead = (self.found.least.index_select(0, k) < farthest.index_select(0, t)).nonzero()[:, 0]

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 
 import torch
 
+from .air import sky
 from .primitives import PAVING, ROAD
 from .rasterise import GBuffer, Raster
-from .shading import Points, Shader, sky
+from .shading import Points, Shader
 from .sheen import add_sheen
+from .slots import Slots
 from .vectors import Vec3
 
 # A pixel's upper left corner, from its centre, both ways.
 CORNER = -0.5
 # Samples shaded together: on a CPU few enough for its cache, on a GPU enough to fill it.
-_CHUNK = {'cpu': 1 << 18, 'cuda': 1 << 23}
+_CPU_SAMPLES, _GPU_SAMPLES = 1 << 18, 1 << 23
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,16 @@ class Samples:
         )
 
 
-def linear_pictures(raster: Raster, shaders: Sequence[Shader], counts: Sequence[int]) -> tuple[torch.Tensor, GBuffer]:
+def linear_pictures(raster: Raster, shader: Shader, owners: Sequence[int]) -> tuple[torch.Tensor, GBuffer]:
     """Linear RGB (V, 3, H, W) float32 and the pixel centres' G-buffer.
 
     A pixel whose neighbourhood shows different primitives also takes the colours half a pixel up, down and aside, at
     its four corners; elsewhere one sample does, since materials filter themselves.
 
     Args:
-        raster: the views of all instants, one instant after the other.
-        shaders: one for every instant.
-        counts: how many views every instant has.
+        raster: the views of all instants.
+        shader: of all instants.
+        owners: each view's instant.
     """
     views = raster.views
     centres = raster.sample()
@@ -65,44 +67,46 @@ def linear_pictures(raster: Raster, shaders: Sequence[Shader], counts: Sequence[
     needed[:, :, 1:] |= needed[:, :, :-1].clone()
     samples = Samples.of(raster, centres, needed)
     both = torch.zeros((2 * len(views), 3, views.height, views.width), device=mixed.device)
-    first = 0
-    for shader, count in zip(shaders, counts, strict=True):
-        step = max(1, _CHUNK[mixed.device.type] // (2 * views.height * views.width))
-        for start in range(first, first + count, step):
-            _shade(raster, shader, samples, slice(start, min(start + step, first + count)), both)
-        first += count
+    owner_v = torch.tensor(owners, device=mixed.device)
+    step = max(1, samples_at_once(mixed.device) // (2 * views.height * views.width))
+    for start in range(0, len(views), step):
+        _shade(raster, shader, samples, slice(start, min(start + step, len(views))), owners, owner_v, both)
     colour, extra = both.split(len(views))
     around = extra + torch.cat([extra[..., 1:], extra[..., -1:]], dim=3)
     around = around + torch.cat([around[:, :, 1:], around[:, :, -1:]], dim=2)
     mixed[:, -1] = False
     mixed[:, :, -1] = False
     smooth = torch.lerp(colour, colour * 0.4 + around * 0.15, mixed[:, None].float())
-    return _with_sheen(raster, shaders, counts, samples, smooth), centres
+    return _with_sheen(raster, shader, samples, smooth, owners), centres
 
 
 def _with_sheen(
-    raster: Raster, shaders: Sequence[Shader], counts: Sequence[int], samples: Samples, colour: torch.Tensor
+    raster: Raster, shader: Shader, samples: Samples, colour: torch.Tensor, owners: Sequence[int]
 ) -> torch.Tensor:
     """The pictures of wet instants with mirror images on their roads; those of dry ones as they are."""
-    parts, first = [], 0
-    for shader, count in zip(shaders, counts, strict=True):
-        mine = slice(first, first + count)
-        first += count
-        picture = colour[mine]
-        if shader.light.wetness > 0.0:
-            # Candidate -1 looks up the appended False.
-            wet = torch.isin(shader.material, torch.tensor([ROAD, PAVING], device=colour.device))
-            wet = torch.cat([wet[raster.found.prim], wet.new_zeros(1)])[samples.candidate[mine]]
-            picture = add_sheen(
-                picture,
-                wet,
-                samples.depth[mine],
-                samples.world_ray[mine],
-                raster.views.origin_v3[mine],
-                shader.light.wetness,
-            )
-        parts.append(picture)
-    return torch.cat(parts)
+    wetness = [shader.airs.wetness(instant) for instant in owners]
+    chosen = [k for k, amount in enumerate(wetness) if amount > 0.0]
+    if not chosen:
+        return colour
+    device = colour.device
+    index = torch.tensor(chosen, device=device)
+    soaks = (shader.material == ROAD) | (shader.material == PAVING)
+    # Candidate -1 looks up the appended False.
+    soaks = torch.cat([soaks.index_select(0, raster.found.prim), soaks.new_zeros(1)])
+    wet = add_sheen(
+        colour.index_select(0, index),
+        soaks[samples.candidate.index_select(0, index)],
+        samples.depth.index_select(0, index),
+        samples.world_ray.index_select(0, index),
+        raster.views.origin_v3.index_select(0, index),
+        torch.tensor([wetness[k] for k in chosen], device=device),
+    )
+    return colour.index_copy(0, index, wet)
+
+
+def samples_at_once(device: torch.device) -> int:
+    """How many samples are shaded together."""
+    return _CPU_SAMPLES if device.type == 'cpu' else _GPU_SAMPLES
 
 
 def _outlines(candidate_vhw: torch.Tensor) -> torch.Tensor:
@@ -117,7 +121,15 @@ def _outlines(candidate_vhw: torch.Tensor) -> torch.Tensor:
     return mixed
 
 
-def _shade(raster: Raster, shader: Shader, samples: Samples, mine: slice, out: torch.Tensor) -> None:
+def _shade(
+    raster: Raster,
+    shader: Shader,
+    samples: Samples,
+    mine: slice,
+    owners: Sequence[int],
+    owner_v: torch.Tensor,
+    out: torch.Tensor,
+) -> None:
     """Colours of all wanted samples of the views `mine`, written into `out` (2 V, 3, H, W)."""
     views = raster.views
     pixels = views.height * views.width
@@ -141,7 +153,9 @@ def _shade(raster: Raster, shader: Shader, samples: Samples, mine: slice, out: t
     there = plane.index_select(0, empty)
     ray = _planes(samples.world_ray, there, pixels)
     length = (ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]).rsqrt()
-    for k, value in enumerate(sky(shader.light, (ray[0] * length, ray[1] * length, ray[2] * length))):
+    slots = Slots.of(owners[mine], owner_v, picture % len(views))
+    air = shader.airs.at(slots.pick(empty))
+    for k, value in enumerate(sky(air, (ray[0] * length, ray[1] * length, ray[2] * length))):
         flat.index_copy_(0, there + k * pixels, value)
     there, picture = plane.index_select(0, solid), picture.index_select(0, solid)
     points = _points(
@@ -152,6 +166,7 @@ def _shade(raster: Raster, shader: Shader, samples: Samples, mine: slice, out: t
         there,
         candidate.index_select(0, solid),
         _groups(sorted_kinds),
+        slots.pick(solid),
     )
     for k, value in enumerate(shader.solid(points)):
         flat.index_copy_(0, there + k * pixels, value)
@@ -184,6 +199,7 @@ def _points(
     plane: torch.Tensor,
     candidate: torch.Tensor,
     groups: tuple[tuple[int, slice], ...],
+    slots: Slots,
 ) -> Points:
     views = raster.views
     pixels = views.height * views.width
@@ -211,4 +227,5 @@ def _points(
         distance=depth * length,
         footprint=depth * views.pixel_scale_v.index_select(0, view),
         groups=groups,
+        slots=slots,
     )

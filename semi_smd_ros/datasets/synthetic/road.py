@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import primitives as prim
-from .materials import RoadMarks
+from .marks import RoadMarks
 from .primitives import Colour, TableBuilder
 
 BEHIND, AHEAD = -900.0, 1000.0

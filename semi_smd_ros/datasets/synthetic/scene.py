@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .air import Light
 from .primitives import PrimitiveTable, TableBuilder
 from .road import Road
-from .shading import Light
 from .tracks import Track, boxes_meet, locate
 
 EGO_AHEAD, EGO_BEHIND, EGO_HALF_WIDTH = 3.9, 1.1, 1.0  # the ego vehicle's box about its base, metres

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .capture import Shots, Studio, take, world_t_base_rows
+from .capture import Setup, Shots, Studio, take
 from .rigs import SyntheticRig
 from .stage import ScenePlan
 
+VIEWS_AT_ONCE = 192
+_PIXELS_AT_ONCE = VIEWS_AT_ONCE * 192 * 320
 _START_NS = 1_000_000_000
 
 
@@ -71,14 +73,31 @@ def render_sequence(
     """
     _check(frames, rate_hz)
     with _rendering():
-        studio = Studio.of(seed, rig, torch.device(device))
-        return [render_frame(studio, k, k / rate_hz) for k in range(frames)]
+        studio = Studio.of(seed, rig)
+        return [render_frame(studio, k, k / rate_hz, device) for k in range(frames)]
 
 
-def render_frame(studio: Studio, index: int, seconds: float) -> SyntheticFrame:
+def render_frame(studio: Studio, index: int, seconds: float, device: str = 'cpu') -> SyntheticFrame:
     """Frame `index` of a sequence, `seconds` after its start; it depends on no other frame."""
     with _rendering():
-        return _frames([studio], [index], [seconds])[0]
+        return _frames([studio.setup(index, seconds)], torch.device(device))[0]
+
+
+def prepare(scene: int | ScenePlan, rig: SyntheticRig, frames: int = 2, rate_hz: float = 10.0) -> list[Setup]:
+    """The host's part of a sequence, for `render_prepared`: numpy only, no device; it may be pickled.
+
+    It takes a processor longer than a GPU needs for the rest, so several worker processes should do it meanwhile.
+
+    Args:
+        scene: a seed, or a plan made from one beforehand.
+        rig, frames, rate_hz: as for `render_sequence`.
+
+    Raises:
+        ValueError: frames or rate out of range.
+    """
+    _check(frames, rate_hz)
+    studio = Studio.of(scene, rig)
+    return [studio.setup(k, k / rate_hz) for k in range(frames)]
 
 
 def render_batch(
@@ -90,30 +109,55 @@ def render_batch(
 ) -> list[list[SyntheticFrame]]:
     """Render the sequences of many scenes in few large tensor operations, as a GPU likes them: one list per scene.
 
-    All frames of all scenes are rasterised together, so memory grows with their number: about 30 MB for each 192x320
-    view. Pictures equal those of `render_sequence` on the same device within one grey level, and depths within 1e-4
-    of themselves, but for some pixels in ten thousand where two things meet: the order of float32 sums depends on the
-    size of a batch.
+    How many operations there are hardly depends on the number of scenes. Pictures equal those of `render_sequence` on
+    the same device within one grey level, and depths within 1e-4 of themselves, but for some pixels in ten thousand
+    where two things meet: the order of float32 sums depends on the size of a batch.
 
     Args:
-        scenes: seeds, or plans made from seeds beforehand: on a GPU making scenes takes longest, and other processes
-            can do that (`ScenePlan.draw`) while this one renders.
+        scenes: seeds, or plans made from seeds beforehand.
         rigs: the rig of each scene; numbers of cameras may differ, the size of the pictures may not.
         frames, rate_hz, device: as for `render_sequence`.
 
     Raises:
         ValueError: frames or rate out of range, or sizes that differ.
     """
-    _check(frames, rate_hz)
     if len(scenes) != len(rigs) or not scenes:
         raise ValueError(f'got {len(scenes)} scenes and {len(rigs)} rigs, expected as many of each and at least one')
+    return render_prepared([prepare(s, r, frames, rate_hz) for s, r in zip(scenes, rigs, strict=True)], device)
+
+
+def render_prepared(prepared: Sequence[Sequence[Setup]], device: str = 'cpu') -> list[list[SyntheticFrame]]:
+    """The sequences that `prepare` made, rendered as by `render_batch`: one list of frames for each.
+
+    At most VIEWS_AT_ONCE views of 192x320 pixels, or as many pixels in other sizes, are rendered together (one frame
+    at least). Memory on the device goes with that number: see benchmarks/synthetic.py.
+
+    Raises:
+        ValueError: pictures differ in size.
+    """
+    setups = [setup for sequence in prepared for setup in sequence]
+    done: list[SyntheticFrame] = []
     with _rendering():
-        where = torch.device(device)
-        studios = [Studio.of(scene, rig, where) for scene, rig in zip(scenes, rigs, strict=True)]
-        jobs = [(studio, k) for studio in studios for k in range(frames)]
-        indices = [k for _, k in jobs]
-        done = _frames([studio for studio, _ in jobs], indices, [k / rate_hz for k in indices])
-        return [done[k : k + frames] for k in range(0, len(done), frames)]
+        for group in _groups(setups):
+            done += _frames(group, torch.device(device))
+    frames = iter(done)
+    return [[next(frames) for _ in sequence] for sequence in prepared]
+
+
+def _groups(setups: Sequence[Setup]) -> list[list[Setup]]:
+    """Setups that are rendered together."""
+    sizes = {setup.covered_nhw.shape[1:] for setup in setups}
+    if len(sizes) > 1:
+        raise ValueError(f'got views of {len(sizes)} sizes {sorted(sizes)}, expected one; render them apart')
+    groups: list[list[Setup]] = []
+    pixels = 0
+    for setup in setups:
+        pixels += setup.covered_nhw.size
+        if not groups or pixels > _PIXELS_AT_ONCE:
+            groups.append([])
+            pixels = setup.covered_nhw.size
+        groups[-1].append(setup)
+    return groups
 
 
 @contextmanager
@@ -137,30 +181,29 @@ def _check(frames: int, rate_hz: float) -> None:
         raise ValueError(f'got {frames} frames at {rate_hz} Hz, expected at least 1 frame and a positive rate')
 
 
-def _frames(studios: Sequence[Studio], indices: Sequence[int], seconds: Sequence[float]) -> list[SyntheticFrame]:
-    """One frame of each studio, from pictures taken together."""
-    shots: Shots = take(studios, indices, seconds)
+def _frames(setups: Sequence[Setup], device: torch.device) -> list[SyntheticFrame]:
+    """One frame of each setup, from pictures taken together."""
+    shots: Shots = take(setups, device)
     arrays = {
         name: getattr(shots, name).cpu().numpy()
         for name in ('images_vhw3', 'depth_vhw', 'semantics_vhw', 'ego_mask_vhw', 'moving_vhw')
     }
     frames, first = [], 0
-    for studio, when in zip(studios, seconds, strict=True):
-        mine = slice(first, first + len(studio.looks))
+    for setup in setups:
+        mine = slice(first, first + len(setup.looks))
         first = mine.stop
-        pose, plane = studio.stage.motion.pose(studio.stage.scene, when)
         frames.append(
             SyntheticFrame(
-                stamp_ns=_START_NS + round(when * 1e9),
+                stamp_ns=_START_NS + round(setup.seconds * 1e9),
                 images_nhw3=arrays['images_vhw3'][mine],
                 depth_nhw=arrays['depth_vhw'][mine],
                 semantics_nhw=arrays['semantics_vhw'][mine],
                 ego_mask_nhw=arrays['ego_mask_vhw'][mine],
-                world_T_base=pose,
-                ground_plane_base=plane,
+                world_T_base=setup.world_T_base,
+                ground_plane_base=setup.ground_plane_base,
                 moving_nhw=arrays['moving_vhw'][mine],
                 exposure_s_n=shots.exposure_s_v[mine],
-                world_T_base_rows=world_t_base_rows(studio, when),
+                world_T_base_rows=setup.world_T_base_rows,
             )
         )
     return frames

@@ -7,67 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from .lamps import LampMap
-from .materials import MATERIALS, Hits, RoadMarks
-from .noise import smooth_noise
+from .air import Air, Airs, sky
+from .lamps import LampMaps
+from .marks import Marks
+from .materials import MATERIALS, Hits
 from .primitives import CYLINDER, ELLIPSOID, FOLIAGE, LEAF_ELLIPSOID, QUAD, SUPER
+from .shadows import ShadowMaps
+from .slots import Slots, Value
 from .vectors import Vec3, dot, normalise, smoothstep
-
-
-@dataclass(frozen=True)
-class Light:
-    """Sun, sky and air of a scene; colours are linear RGB."""
-
-    sun: tuple[float, float, float]  # unit vector towards the sun
-    sun_colour: tuple[float, float, float]  # zero when overcast
-    sky_colour: tuple[float, float, float]  # light from above
-    ground_colour: tuple[float, float, float]  # light from below
-    zenith: tuple[float, float, float]
-    horizon: tuple[float, float, float]
-    clouds: float  # 0 none .. 1 closed
-    cloud_salt: float
-    haze: float  # metres after which 63 % of the colour is lost
-    night: float = 0.0  # 0 day .. 1 night
-    wetness: float = 0.0  # 0 dry .. 1 wet
-
-
-@dataclass(frozen=True)
-class ShadowMap:
-    """Depth seen from a light far away; resolve.py renders it."""
-
-    project_34: torch.Tensor  # float32: world to (u, v, depth)
-    size: int
-    depth: torch.Tensor  # flat (size * size,)
-
-    def lit(self, p: Vec3, bias: float, radius: float) -> torch.Tensor:
-        """Share of the light that reaches p, 0..1, averaged over four taps `radius` texels aside."""
-        m = self.project_34
-        u, v, w = (p[0] * m[k, 0] + p[1] * m[k, 1] + p[2] * m[k, 2] + m[k, 3] for k in range(3))
-        limit = self.size - 1.0
-        light = torch.zeros_like(u)
-        for du, dv in ((-0.4, -1.0), (1.0, -0.4), (0.4, 1.0), (-1.0, 0.4)):
-            column, row = (u + du * radius).round().clamp(0, limit), (v + dv * radius).round().clamp(0, limit)
-            first = self.depth.index_select(0, (row * self.size + column).int())
-            light += 0.25 - ((w - bias - first) * 8.0).clamp(0.0, 1.0) * 0.25
-        return light
-
-
-def sky(light: Light, direction: Vec3) -> Vec3:
-    """Colour of the sky along unit directions."""
-    up = direction[2].clamp(min=0.0)
-    share = up.sqrt()
-    colour = [h + (z - h) * share for h, z in zip(light.horizon, light.zenith, strict=True)]
-    if light.clouds > 0.0:
-        inverse = (up + 0.15).reciprocal()
-        x, y = direction[0] * inverse, direction[1] * inverse
-        form = (
-            smooth_noise(x, y, light.cloud_salt, 24.0) * 0.75 + smooth_noise(x, y, light.cloud_salt + 3.0, 7.0) * 0.35
-        )
-        cover = smoothstep(form * 0.5 + 2.2 * light.clouds - 0.8)
-        body = 1.0 + 0.10 * smooth_noise(x, y, light.cloud_salt + 7.0, 10.0)
-        bright = max(light.horizon) * 1.05
-        colour = [torch.lerp(c, body * bright * k, cover) for c, k in zip(colour, (1.0, 1.0, 1.02), strict=True)]
-    return colour[0], colour[1], colour[2]
 
 
 @dataclass(frozen=True)
@@ -81,20 +28,21 @@ class Points:
     distance: torch.Tensor  # (N,) metres from the camera
     footprint: torch.Tensor  # (N,) metres a pixel covers there, across the line of sight
     groups: tuple[tuple[int, slice], ...]  # points come sorted by material: each one's part
+    slots: Slots  # the instants they belong to
 
 
 @dataclass(frozen=True)
 class Shader:
-    """Everything shading needs at one instant of a scene."""
+    """Everything shading needs of all instants of a batch."""
 
     attributes_ap: torch.Tensor  # float32 rows: inverse (9), colour, colour2, param (6), half, salt, taper (2)
     shape: torch.Tensor  # (P,) int64
     material: torch.Tensor  # (P,) int64
-    marks: RoadMarks
-    light: Light
-    sun_map: ShadowMap | None
-    sky_map: ShadowMap
-    lamps: LampMap | None = None
+    marks: Marks
+    airs: Airs
+    sun_maps: ShadowMaps | None
+    sky_maps: ShadowMaps
+    lamps: LampMaps
 
     def solid(self, points: Points) -> Vec3:
         """Linear RGB of seen points."""
@@ -114,24 +62,26 @@ class Shader:
         turn = 1.0 - 2.0 * back
         normal = (normal[0] * turn, normal[1] * turn, normal[2] * turn)
         footprint = points.footprint * (facing.abs().clamp(min=0.12)) ** -0.7
-        surface = self._materials(points.groups, unit, local_normal, footprint, attributes)
+        air = self.airs.at(points.slots)
+        surface = self._materials(points, air, local_normal, footprint, attributes)
         leafy = torch.zeros_like(facing)
         for kind, part in points.groups:
             if kind == FOLIAGE:
                 leafy[part] = 1.0
-        return self._light(surface, points.world, normal, view, facing, back, leafy, points.distance)
+        return self._light(points, air, surface, normal, facing, back, leafy)
 
     def _materials(
         self,
-        groups: tuple[tuple[int, slice], ...],
-        unit: Vec3,
+        points: Points,
+        air: Air,
         normal: Vec3,
         footprint: torch.Tensor,
         a: torch.Tensor,
     ) -> torch.Tensor:
         """(7, N): albedo, gloss, glow."""
         out = torch.zeros(7, a.shape[1], device=a.device)
-        for kind, part in groups:
+        unit = points.unit
+        for kind, part in points.groups:
             b = a[9:25, part]
             size = (b[12], b[13], b[14])
             own = (unit[0][part], unit[1][part], unit[2][part])
@@ -146,8 +96,9 @@ class Shader:
                 half=size,
                 salt=b[15],
                 marks=self.marks,
-                night=self.light.night,
-                wetness=self.light.wetness,
+                slots=points.slots.pick(part),
+                lit_windows=_part(air.lit_windows, part),
+                soaked=_part(air.soaked, part),
             )
             surface = MATERIALS[kind](hits)
             rows = [*surface.albedo]
@@ -161,40 +112,34 @@ class Shader:
 
     def _light(
         self,
+        points: Points,
+        air: Air,
         surface: torch.Tensor,
-        world: Vec3,
         normal: Vec3,
-        view: Vec3,
         facing: torch.Tensor,
         back: torch.Tensor,
         leafy: torch.Tensor,
-        distance: torch.Tensor,
     ) -> Vec3:
-        light = self.light
+        world, view, distance, slots = points.world, points.view, points.distance, points.slots
         # Step off the surface by more than a texel of the map, or surfaces along the light shade themselves.
         above, aside = _offset(world, normal, 0.17 + 0.001 * distance), _offset(world, normal, 0.55)
-        open_sky = self.sky_map.lit(aside, 0.1, 2.0)
+        open_sky = self.sky_maps.lit(slots, aside, 0.1, 2.0)
         ambient = (0.45 + 0.55 * open_sky) * (1.0 - 0.45 * back * leafy)
         # Leaves point every way: a lump of them is shaded like a heap, not like a ball.
         upward = 0.5 + (0.5 - 0.25 * leafy) * normal[2]
-        result = [
-            surface[k] * ambient * (light.ground_colour[k] + (light.sky_colour[k] - light.ground_colour[k]) * upward)
-            for k in range(3)
-        ]
-        if self.sun_map is not None:
-            incidence = normal[0] * light.sun[0] + normal[1] * light.sun[1] + normal[2] * light.sun[2]
+        result = [surface[k] * ambient * (air.ground[k] + air.sky_over_ground[k] * upward) for k in range(3)]
+        if air.sunny and self.sun_maps is not None:
+            incidence = normal[0] * air.sun[0] + normal[1] * air.sun[1] + normal[2] * air.sun[2]
             # Leaves let light through and point every way, so a crown's dark side is not black.
             incidence = torch.lerp(
                 incidence.clamp(min=0.0), (incidence * 0.4 + 0.45).clamp(min=0.0) * (1 - 0.5 * back), leafy
             )
-            sun = incidence * self.sun_map.lit(above, 0.05, 0.6)
-            result = [r + surface[k] * sun * light.sun_colour[k] for k, r in enumerate(result)]
-        if self.lamps is not None:
+            sun = incidence * self.sun_maps.lit(slots, above, 0.05, 0.6)
+            result = [r + surface[k] * sun * air.sun_colour[k] for k, r in enumerate(result)]
+        lamps = self.lamps.light(slots, world, normal)
+        if lamps is not None:
             shade = 0.3 + 0.7 * open_sky
-            result = [
-                r + surface[k] * shade * e
-                for k, (r, e) in enumerate(zip(result, self.lamps.light(world, normal), strict=True))
-            ]
+            result = [r + surface[k] * shade * e for k, (r, e) in enumerate(zip(result, lamps, strict=True))]
         gloss = surface[3]
         shiny = (gloss > 0.01).nonzero()[:, 0]
         if len(shiny):
@@ -202,15 +147,22 @@ class Shader:
             mirror = (d[0] + 2 * f * n[0], d[1] + 2 * f * n[1], d[2] + 2 * f * n[2])
             fresnel = gloss[shiny] * (0.25 + 0.75 * (1.0 - f) ** 3)
             above_horizon = smoothstep(mirror[2] * 4.0 + 0.3)
-            for k, c in enumerate(sky(light, mirror)):
-                reflected = torch.lerp(torch.full_like(c, light.ground_colour[k] * 0.5), c, above_horizon)
+            around = self.airs.at(slots.pick(shiny))
+            for k, c in enumerate(sky(around, mirror)):
+                low = around.ground[k] * 0.5
+                low = low if isinstance(low, torch.Tensor) else torch.full_like(c, low)
+                reflected = torch.lerp(low, c, above_horizon)
                 result[k] = result[k].index_copy(0, shiny, torch.lerp(result[k][shiny], reflected, fresnel))
-        air = torch.exp(distance * (-1.0 / light.haze))
+        clear = torch.exp(distance * air.thinning)
         return (
-            (result[0] + surface[4]) * air + light.horizon[0] * (1.0 - air),
-            (result[1] + surface[5]) * air + light.horizon[1] * (1.0 - air),
-            (result[2] + surface[6]) * air + light.horizon[2] * (1.0 - air),
+            (result[0] + surface[4]) * clear + air.horizon[0] * (1.0 - clear),
+            (result[1] + surface[5]) * clear + air.horizon[1] * (1.0 - clear),
+            (result[2] + surface[6]) * clear + air.horizon[2] * (1.0 - clear),
         )
+
+
+def _part(value: Value, part: slice) -> Value:
+    return value[part] if isinstance(value, torch.Tensor) else value
 
 
 def _offset(p: Vec3, normal: Vec3, step: torch.Tensor | float) -> Vec3:

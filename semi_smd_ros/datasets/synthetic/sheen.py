@@ -15,7 +15,7 @@ def add_sheen(
     depth_vhw: torch.Tensor,
     world_ray_v3hw: torch.Tensor,
     origin_v3: torch.Tensor,
-    wetness: float,
+    wetness_v: torch.Tensor,
 ) -> torch.Tensor:
     """Pictures whose level ground mirrors, more so at grazing angles and in puddles: (V, 3, H, W).
 
@@ -28,7 +28,7 @@ def add_sheen(
         depth_vhw: depth, metres; anything where nothing is hit.
         world_ray_v3hw: rays per metre of depth in world coordinates.
         origin_v3: the cameras' places in the world.
-        wetness: 0 dry .. 1 wet.
+        wetness_v: of each view, 0 dry .. 1 wet.
     """
     height = linear_v3hw.shape[2]
     rows = torch.arange(height, device=linear_v3hw.device)[None, :, None]
@@ -44,6 +44,6 @@ def add_sheen(
     length = world_ray_v3hw.square().sum(1).sqrt()
     steep = (-world_ray_v3hw[:, 2] / length).clamp(0.0, 1.0)
     fresnel = 0.04 + 0.96 * (1.0 - steep) ** 5
-    share = (fresnel * wetness * (0.55 + 0.35 * puddle).clamp(0.15, 1.0)).clamp(max=0.85)
+    share = (fresnel * wetness_v[:, None, None] * (0.55 + 0.35 * puddle).clamp(0.15, 1.0)).clamp(max=0.85)
     share = share * (ground_vhw & (foot >= 0)).float()
     return torch.lerp(linear_v3hw, image, share[:, None])

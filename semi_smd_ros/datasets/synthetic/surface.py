@@ -7,22 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from .marks import Marks
+from .slots import Slots, Value
 from .vectors import Vec3
-
-
-@dataclass(frozen=True)
-class RoadMarks:
-    """Paint on the road, in road coordinates (s along, lat to the left), metres.
-
-    Attributes:
-        lines_l8: one row a line: lat, half width, dash period (0 solid), dash share, red, green, blue, wear.
-        zebras_z5: one row a crossing: s0, s1, lat0, lat1, period; stripes run along s, period 0 paints all of it.
-        wear: 0 fresh .. 1 worn asphalt.
-    """
-
-    lines_l8: list[tuple[float, ...]]
-    zebras_z5: list[tuple[float, ...]]
-    wear: float
 
 
 @dataclass(frozen=True)
@@ -38,9 +25,10 @@ class Hits:
     param: list[torch.Tensor]  # six of (N,)
     half: Vec3
     salt: torch.Tensor
-    marks: RoadMarks
-    night: float  # 0 day .. 1 night
-    wetness: float  # 0 dry .. 1 wet
+    marks: Marks
+    slots: Slots
+    lit_windows: Value  # 0 by day .. 1 at night
+    soaked: Value  # what water in the pores leaves of ground's albedo
 
 
 @dataclass
@@ -62,9 +50,13 @@ def scale(a: Vec3, factor: torch.Tensor) -> Vec3:
     return a[0] * factor, a[1] * factor, a[2] * factor
 
 
-def flat(like: torch.Tensor, red: float, green: float, blue: float) -> Vec3:
-    """One colour for all points of `like`."""
-    return torch.full_like(like, red), torch.full_like(like, green), torch.full_like(like, blue)
+def flat(like: torch.Tensor, red: Value, green: Value, blue: Value) -> Vec3:
+    """One colour for all points of `like`, or the colour that each has."""
+    return _filled(like, red), _filled(like, green), _filled(like, blue)
+
+
+def _filled(like: torch.Tensor, value: Value) -> torch.Tensor:
+    return value if isinstance(value, torch.Tensor) else torch.full_like(like, value)
 
 
 def edge(distance: torch.Tensor, footprint: torch.Tensor) -> torch.Tensor:
@@ -74,8 +66,7 @@ def edge(distance: torch.Tensor, footprint: torch.Tensor) -> torch.Tensor:
 
 def wet(colour: Vec3, hits: Hits) -> Vec3:
     """Water in the pores darkens ground."""
-    factor = 1.0 - 0.42 * hits.wetness
-    return colour[0] * factor, colour[1] * factor, colour[2] * factor
+    return colour[0] * hits.soaked, colour[1] * hits.soaked, colour[2] * hits.soaked
 
 
 def salted(hits: Hits) -> Vec3:

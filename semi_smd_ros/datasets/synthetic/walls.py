@@ -48,9 +48,9 @@ def facade(hits: Hits) -> Surface:
     shade = 1.0 - 0.55 * window * edge(du.clamp(max=0.0) + 0.16 - (share_v * 0.5 + 0.52 - b) * storey, foot)
     albedo = scale(albedo, shade)
     glow = None
-    if hits.night > 0.05:
+    if isinstance(hits.lit_windows, torch.Tensor) or hits.lit_windows > 0.0:
         lit = (hash01(column + 17.0, row + 5.0, hits.salt) < 0.28 + 0.5 * at_ground).float()
-        lit = lit * window * (1.0 - bars) * hits.night * (0.25 + 0.75 * draw)
+        lit = lit * window * (1.0 - bars) * hits.lit_windows * (0.25 + 0.75 * draw)
         glow = (lit * 0.04, lit * (0.0224 + 0.011 * draw), lit * (0.0096 + 0.02 * draw))
     return Surface(mix(albedo, dark, roof), gloss=window * (1.0 - curtain) * 0.5, glow=glow)
 

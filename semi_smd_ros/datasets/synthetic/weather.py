@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
+from .air import Light
 from .palette import Palette
-from .shading import Light
 
 _SHARES = {'sunny': 0.46, 'overcast': 0.25, 'dusk': 0.11, 'rain': 0.09, 'night': 0.09}
 
