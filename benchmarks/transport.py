@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From six cameras to the cloud, through DDS: this process plays the cameras and hears the cloud, the node runs in
-one of its own, with the middleware settings of the launch file.
+one of its own, with the settings of the launch file: its parameters, its middleware.
 
-    python benchmarks/transport.py [--compressed] [--best-effort] [--sets 100] [--json]
+    python benchmarks/transport.py [--images raw|compressed|both] [--sets 100] [--json]
 
-Six 1600x900 images at 10 Hz and an engine that does next to nothing. The latency counts from the stamp of a set's last
-image, set when its driver hands it over, to the arrival of its cloud, less the engine's own time. For a machine that
-does nothing else; ends with 1 where a limit is broken.
+Six 1600x900 images at 10 Hz from reliable publishers, and an engine that does next to nothing. The latency counts from
+the stamp of a set's last image, set when its driver hands it over, to the arrival of its cloud, less the engine's own
+time. For a machine that does nothing else; ends with 1 where a limit is broken.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import array
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -34,6 +35,8 @@ sys.path.insert(0, str(ROOT / 'test'))
 
 CAMERAS, WIDTH, HEIGHT, RATE_HZ = 6, 1600, 900, 10.0
 NET_WIDTH, NET_HEIGHT = 640, 352
+PARAMETERS = ROOT / 'config' / 'surround_depth.yaml'
+# The last keeps other machines out; all else is what launch/surround_depth.launch.py sets.
 MIDDLEWARE = {
     'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA',
     'FASTDDS_DEFAULT_PROFILES_FILE': str(ROOT / 'config' / 'fastdds.xml'),
@@ -159,21 +162,21 @@ class Cameras:
 
 
 @contextlib.contextmanager
-def running_node(folder: Path, compressed: bool, reliable: bool) -> Iterator[subprocess.Popen[bytes]]:
+def running_node(folder: Path, compressed: bool) -> Iterator[subprocess.Popen[bytes]]:
     """The node with an engine that does next to nothing."""
     from tiny_model import write_tiny_model
 
     values = {
+        'rig': '',
         'cameras': NAMES,
-        'base_frame': 'base_link',
         'model': str(write_tiny_model(folder / 'tiny.onnx', NET_HEIGHT, NET_WIDTH)),
         'image_transport': 'compressed' if compressed else 'raw',
-        'image_reliability': 'reliable' if reliable else 'best_effort',
     }
-    parameters = folder / 'parameters.yaml'
-    parameters.write_text(yaml.safe_dump({'/**': {'ros__parameters': values}}), encoding='utf-8')
-    command = [sys.executable, '-m', 'semi_smd_ros.nodes.surround_depth_node', '--ros-args', '--params-file']
-    process = subprocess.Popen([*command, str(parameters)])
+    overrides = folder / 'overrides.yaml'
+    overrides.write_text(yaml.safe_dump({'/**': {'ros__parameters': values}}), encoding='utf-8')
+    command = [sys.executable, '-m', 'semi_smd_ros.nodes.surround_depth_node', '--ros-args']
+    files = [word for path in (PARAMETERS, overrides) for word in ('--params-file', str(path))]
+    process = subprocess.Popen([*command, *files])
     try:
         yield process
     finally:
@@ -213,29 +216,36 @@ def measure(cameras: Cameras, node: subprocess.Popen[bytes], sets: int) -> list[
     return figures
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--compressed', action='store_true', help='JPEG images')
-    parser.add_argument('--best-effort', action='store_true', help='what a driver without a bag may be heard with')
-    parser.add_argument('--sets', type=int, default=100, help='sets that count')
-    parser.add_argument('--json', action='store_true', help='print the figures as JSON')
-    arguments = parser.parse_args()
+def run(compressed: bool, sets: int) -> list[Figure]:
+    """The figures of one kind of images, in a ROS domain of its own."""
     from semi_smd_ros.cli.demo.domain import DomainClaim
-    from semi_smd_ros.runtime import keep_freed_memory
 
-    keep_freed_memory()
     with contextlib.closing(DomainClaim()) as domain, tempfile.TemporaryDirectory() as folder:
-        environment = {**MIDDLEWARE, 'ROS_DOMAIN_ID': str(domain.number), 'ROS_LOG_DIR': folder}
         paths = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
-        os.environ.update(environment, PYTHONPATH=os.pathsep.join(paths))
-        with running_node(Path(folder), arguments.compressed, not arguments.best_effort) as node:
-            cameras = Cameras(arguments.compressed)
+        domain_of = {'ROS_DOMAIN_ID': str(domain.number), 'ROS_LOG_DIR': folder}
+        os.environ.update({**MIDDLEWARE, **domain_of, 'PYTHONPATH': os.pathsep.join(paths)})
+        with running_node(Path(folder), compressed) as node:
+            cameras = Cameras(compressed)
             try:
-                figures = measure(cameras, node, arguments.sets)
+                figures = measure(cameras, node, sets)
             finally:
                 cameras.close()
     sys.stderr.write(f'{cameras.log}\n')
-    return show(figures, arguments.json)
+    kind = 'compressed' if compressed else 'raw'
+    return [dataclasses.replace(figure, name=f'{kind}: {figure.name}') for figure in figures]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--images', choices=('raw', 'compressed', 'both'), default='both', help='compressed: JPEG')
+    parser.add_argument('--sets', type=int, default=100, help='sets that count')
+    parser.add_argument('--json', action='store_true', help='print the figures as JSON')
+    arguments = parser.parse_args()
+    from semi_smd_ros.nodes.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    kinds = [kind == 'compressed' for kind in ('raw', 'compressed') if arguments.images in (kind, 'both')]
+    return show([figure for compressed in kinds for figure in run(compressed, arguments.sets)], arguments.json)
 
 
 if __name__ == '__main__':

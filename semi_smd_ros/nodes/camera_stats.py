@@ -16,8 +16,8 @@ MAX_ARRIVALS = 2000
 class CameraStats:
     """What is known of one camera's messages, from configure to cleanup. Thread-safe.
 
-    `incompatible` holds, by topic, the QoS policy that a publisher there offers and we cannot take; `picture` is what
-    is odd about the picture itself ('' or a sentence), `stamp_stands_s` for how long images have had the same stamp.
+    `picture` is what is odd about the picture itself ('' or a sentence), `stamp_stands_s` for how long images have had
+    the same stamp.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,12 @@ class CameraStats:
         self.image_frame_id = ''
         self.last_problem = ''
         self.picture = ''
-        self.incompatible: dict[str, str] = {}
 
     def listen(self) -> None:
         """Note that subscriptions were made just now: silence counts from here."""
         with self._lock:
             self._arrivals.clear()
             self._listening_since = time.monotonic()
-            self.incompatible.clear()
             self.last_stamp_ns = None
             self.stamp_stands_s = 0.0
             self.picture = ''

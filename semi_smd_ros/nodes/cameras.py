@@ -6,27 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ..rig import RigConfigCamera
 from ..runtime import InputError
 from .camera_stats import CameraStats
-from .compatibility import incompatible_publishers
 from .images import ReceivedImage, receive_compressed, receive_raw
-from .ros import SubscriptionEventCallbacks, UnsupportedEventTypeError, message_filters
+from .input_subscription import InputSubscription
 from .throttle import ThrottledLogger
-
-INPUT_DEPTH = 5
-
-
-class EventSubscriber(message_filters.SimpleFilter):
-    """`message_filters.Subscriber` with events and QoS overrides, which some releases of the original refuse."""
-
-    def __init__(self, node: Any, message_type: Any, topic: str, **options: Any) -> None:
-        super().__init__()
-        self.sub = node.create_subscription(message_type, topic, self.signalMessage, **options)
 
 
 class CameraInput:
@@ -43,7 +30,7 @@ class CameraInput:
         stats: CameraStats,
         log: ThrottledLogger,
         compressed: bool,
-        reliable: bool,
+        reliability: str,
         on_image: Callable[[int, ReceivedImage], None],
         on_camera_info: Callable[[int, Any], None],
     ) -> None:
@@ -55,46 +42,38 @@ class CameraInput:
         self._on_image = on_image
         self._on_camera_info = on_camera_info
         self._receive = receive_compressed if compressed else receive_raw
-        self._reliable = reliable
-        self._qos: dict[str, QoSProfile] = {}
-        self._subscribers: list[EventSubscriber] = []
+        self._reliability = reliability
+        self._subscriptions: list[InputSubscription] = []
         self._complained: list[str] = []
         stats.listen()
         image_type, suffix = (CompressedImage, '/compressed') if compressed else (Image, '')
         try:
-            self.image_topic = self._subscribe(image_type, camera.image_topic + suffix, self._image)
+            self.image_topic = self._subscribe(image_type, camera.image_topic + suffix, self._image, stats.lose)
             self._subscribe(CameraInfo, camera.camera_info_topic, self._camera_info)
         except BaseException:
             self.close()
             raise
 
-    def _subscribe(self, message_type: Any, topic: str, callback: Callable[[Any], None]) -> str:
-        reliability = ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
-        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=INPUT_DEPTH, reliability=reliability)
-        resolved = str(self._node.resolve_topic_name(topic))
-        events: dict[str, Any] = {'incompatible_qos': lambda event: self._incompatible(resolved, event)}
-        if message_type is not CameraInfo:
-            events['message_lost'] = lambda event: self.stats.lose(event.total_count_change)
+    def _subscribe(
+        self,
+        message_type: Any,
+        topic: str,
+        on_message: Callable[[Any], None],
+        on_lost: Callable[[int], None] | None = None,
+    ) -> str:
+        made = InputSubscription(
+            self._node, message_type, topic, self._reliability, on_message, self._tell_change, on_lost
+        )
+        self._subscriptions.append(made)
+        return made.topic
 
-        def subscriber() -> EventSubscriber:
-            return EventSubscriber(
-                self._node,
-                message_type,
-                topic,
-                qos_profile=qos,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                event_callbacks=SubscriptionEventCallbacks(**events),
-            )
+    def _tell_change(self, sentence: str) -> None:
+        self._node.get_logger().info(f'camera {self.camera.name}: {sentence}')
 
-        try:
-            made = subscriber()
-        except UnsupportedEventTypeError:  # not every middleware counts what it loses
-            del events['message_lost']
-            made = subscriber()
-        made.registerCallback(callback)
-        self._subscribers.append(made)
-        self._qos[resolved] = qos  # with the overrides, which rclpy has written into it
-        return resolved
+    def refresh(self) -> None:
+        """Follow what the publishers offer; to be called often, in the executor."""
+        for subscription in self._subscriptions:
+            subscription.refresh()
 
     # An exception in a callback would end the node, and messages come from whoever sends them.
 
@@ -119,28 +98,19 @@ class CameraInput:
             )
 
     def complaints(self) -> list[str]:
-        """A sentence for every topic with a publisher that cannot be heard now, naming topic, policy and nodes.
-
-        Each is logged when it is first given. Discovery learns of a publisher before it learns whose it is, so this is
-        asked again and again rather than once when the event comes.
-        """
-        found = []
-        for topic, policy in self.stats.incompatible.items():
-            names = incompatible_publishers(self._node, topic, self._qos[topic])
-            if not names:
-                continue
-            found.append(
-                f'node {", ".join(names)} offers an incompatible {policy} on {topic}, so nothing is received from it: '
-                f'set image_reliability to best_effort, or override qos_overrides.{topic}.subscription'
-            )
+        """A sentence for every topic with a publisher that cannot be heard now; each is logged when first given."""
+        found = [sentence for one in self._subscriptions if (sentence := one.complaint())]
         for complaint in found:
             if complaint not in self._complained:
                 self._node.get_logger().warning(f'camera {self.camera.name}: {complaint}')
         self._complained = found
         return found
 
-    def _incompatible(self, topic: str, event: Any) -> None:
-        self.stats.incompatible[topic] = qos_policy_name_from_kind(event.last_policy_kind)
+    def qos(self) -> dict[str, str]:
+        """For diagnostics: how each topic is listened to, and which policy there is incompatible."""
+        listening = {f'reliability: {one.topic}': one.reliability for one in self._subscriptions}
+        deaf = {f'incompatible QoS: {one.topic}': one.incompatible for one in self._subscriptions if one.incompatible}
+        return listening | deaf
 
     def publishers(self) -> int:
         """How many publishers there are on the image topic."""
@@ -148,9 +118,9 @@ class CameraInput:
 
     def close(self) -> None:
         """Drop both subscriptions."""
-        for subscriber in self._subscribers:
-            self._node.destroy_subscription(subscriber.sub)
-        self._subscribers = []
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions = []
 
 
 def reject_image(name: str, stats: CameraStats, error: InputError, log: ThrottledLogger) -> None:

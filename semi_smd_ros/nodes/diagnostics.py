@@ -50,13 +50,19 @@ def node_status(state: str, problem: str, clock_stands_s: float) -> DiagnosticSt
 
 
 def ahead_s(index: int, cameras: Sequence[CameraStats]) -> float:
-    """Seconds by which a camera's stamps are ahead of the other cameras' (the median of those that send)."""
+    """Seconds by which a camera's stamps are ahead of the other cameras' (the median of those that send; of an even
+    number, the middle one nearer to none)."""
     ahead = sorted(
         cameras[index].ahead_of_s(other)
         for i, other in enumerate(cameras)
         if i != index and other.silence_s() < SILENT_AFTER_S
     )
-    return ahead[len(ahead) // 2] if ahead else 0.0
+    return min(ahead[(len(ahead) - 1) // 2], ahead[len(ahead) // 2], key=abs) if ahead else 0.0
+
+
+def apart(names: Sequence[str], ahead_s: Sequence[float]) -> list[str]:
+    """The cameras whose stamps are too far from the others' for a set with them."""
+    return [name for name, seconds in zip(names, ahead_s, strict=True) if abs(seconds) > CLOCKS_APART_S]
 
 
 class CameraReporter:
@@ -97,7 +103,7 @@ class CameraReporter:
             'tf': 'ok' if is_calibrated and not problem else 'missing' if is_calibrated else 'unknown',
             'picture': stats.picture or 'ok',
             'image topic': camera.image_topic,
-            **{f'incompatible QoS: {topic}': policy for topic, policy in stats.incompatible.items()},
+            **camera.qos(),
         }
         level, message = OK, f'camera {name}: images arrive'
         is_silent = silence > SILENT_AFTER_S
@@ -140,10 +146,11 @@ def sets_status(
     counters: SetCounters,
     synchronizer: SurroundSynchronizer,
     problems: Mapping[str, str],
+    apart: Sequence[str],
     is_heard: bool,
     is_listening: bool,
 ) -> DiagnosticStatus:
-    """Sets in, out and dropped with reasons; what the synchroniser lost.
+    """Sets in, out and dropped with reasons; what the synchroniser lost. `apart`: cameras with clocks of their own.
 
     `in` = `out` + `dropped` + `in work`, and of the images `synchronizer: in` = used + pending + dropped by reason.
     """
@@ -170,6 +177,9 @@ def sets_status(
         return status('sets', WARN, f'no set yet; waiting for {", ".join(synchronizer.waiting_for())}', values)
     if absent:
         return status('sets', WARN, f'sets go on without {", ".join(absent)}', values)
+    if apart:
+        text = f'sets go on without {", ".join(apart)}: stamps are not those of the other cameras'
+        return status('sets', WARN, text, values)
     if not is_heard:
         return status('sets', OK, 'nobody subscribes to an output: sets are not worked on', values)
     return status('sets', OK, f'{went_out} of {came_in} sets published', values)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +22,17 @@ _BYTES = {'rgb8': 3, 'bgr8': 3, '8UC3': 3, 'rgba8': 4, 'bgra8': 4, '8UC4': 4}
 
 @dataclass(frozen=True, eq=False)
 class ReceivedImage:
-    """One camera's message on its way into a set; `problem` says why it cannot be used, if it cannot."""
+    """One camera's message on its way into a set; `problem` says why it cannot be used, if it cannot.
+
+    `picture` is its picture in the making where that began before the set was whole; None where that was refused.
+    """
 
     header: Any
     stamp_ns: int
     message: Any
     is_compressed: bool
     problem: InputError | None = None
+    picture: Future[CameraImage | None] | None = None
 
 
 def stamp_ns_of(header: Any) -> int:
@@ -48,8 +53,7 @@ def receive_raw(message: Any) -> ReceivedImage:
         check_stamp(stamp_ns)
         check_layout(len(message.data), message.height, message.width, message.step, message.encoding)
     except InputError as error:
-        # The bytes are of no use any more, and a set may hold on to this for a while.
-        return ReceivedImage(header, stamp_ns, None, False, error)
+        return _refused(header, stamp_ns, False, error)
     return ReceivedImage(header, stamp_ns, message, False)
 
 
@@ -59,8 +63,13 @@ def receive_compressed(message: Any) -> ReceivedImage:
     try:
         check_stamp(stamp_ns)
     except InputError as error:
-        return ReceivedImage(header, stamp_ns, None, True, error)
+        return _refused(header, stamp_ns, True, error)
     return ReceivedImage(header, stamp_ns, message, True)
+
+
+def _refused(header: Any, stamp_ns: int, is_compressed: bool, error: InputError) -> ReceivedImage:
+    # A set may hold on to this for a while, and the bytes, which the traceback's frames hold, are of no use any more.
+    return ReceivedImage(header, stamp_ns, None, is_compressed, error.with_traceback(None))
 
 
 class ImageDecoder:
@@ -72,9 +81,14 @@ class ImageDecoder:
     def __call__(self, image: ReceivedImage, model: CameraModel) -> CameraImage:
         """Decode `image` and check its size against the calibration `model`."""
         if image.problem is not None:
-            raise image.problem
+            # Another one: `image`, held by the frames that the traceback holds, would hold the traceback.
+            raise InputError(image.problem.reason, str(image.problem))
         message = image.message
-        if image.is_compressed:
+        # What has not begun by now is begun here, since who asks may be the very thread that would do it.
+        begun = None if image.picture is None or image.picture.cancel() else image.picture.result()
+        if begun is not None:
+            decoded = begun
+        elif image.is_compressed:
             _check_size(compressed_size(memoryview(message.data).cast('B')), model)
             decoded = decode_compressed(message.data, message.format, image.stamp_ns)
         elif message.encoding in BRIDGED_ENCODINGS and message.step % _BYTES.get(message.encoding, 1) == 0:

@@ -14,6 +14,7 @@ from ..rig import RigConfig, RigConfigCamera, RigError, load_rig_yaml
 from ..rig.rig import MAX_CAMERAS
 from ..runtime import CloudConfig, PipelineConfig
 from .ego_masks import PREFIX as EGO_MASK
+from .input_subscription import RELIABILITIES
 from .resources import rig_path
 
 
@@ -64,9 +65,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter('image_transport', 'raw', 'unconfigured', 'How images are sent.', choices=('raw', 'compressed')),
     Parameter(
-        'image_reliability', 'best_effort', 'start',
-        'Reliability asked of image and camera_info publishers; reliable for bags.',
-        choices=('best_effort', 'reliable'),
+        'image_reliability', 'auto', 'start',
+        'Reliability asked of image and camera_info publishers; auto asks for what they offer.', choices=RELIABILITIES,
     ),
     Parameter('autostart', True, 'start', 'Configure and activate without a lifecycle manager.'),
     Parameter(

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +16,7 @@ from ..runtime import SynchronizedSet as ImageSet
 from .camera_stats import CameraStats
 from .cameras import reject_image
 from .counters import SetCounters
+from .early_decoder import EarlyDecoder
 from .images import ImageDecoder, ReceivedImage
 from .outputs import Outputs
 from .picture_watch import PictureWatch
@@ -60,7 +59,7 @@ class SetProcessor:
         self._on_time_back = on_time_back
         self._on_fatal = on_fatal
         self._decode = ImageDecoder()
-        self._decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), 'surround_depth_decoder')
+        self._decoder = EarlyDecoder(len(self._cameras))
         self._watch = PictureWatch(len(self._cameras))
         self._reset_reason: str | None = None
         self._last_stamp_ns: int | None = None
@@ -73,7 +72,17 @@ class SetProcessor:
 
     def close(self) -> None:
         """End the threads that decode."""
-        self._decoders.shutdown()
+        self._decoder.close()
+
+    def prepare(self, index: int, image: ReceivedImage) -> ReceivedImage:
+        """Begin to decode a compressed image that has just come, for a set that will want it soon.
+
+        Called in the node's executor; gives the image to be put into the set.
+        """
+        model = self._assembler.model(index)
+        if not image.is_compressed or image.problem is not None or model is None or not self._outputs.wants_anything:
+            return image
+        return self._decoder.begin(index, image, model)
 
     def process(self, images: ImageSet) -> bool:
         """Work on one set; returns False while the rig is not complete, so that the set can be tried again."""
@@ -131,7 +140,7 @@ class SetProcessor:
             # JPEGs take longer than all else beside the engine, and OpenCV decodes each in one thread.
             packed = any(image is not None and image.is_compressed for image in received)
             usable_of = partial(self._usable, rig=rig, problems=problems)
-            pictures = tuple((self._decoders.map if packed else map)(usable_of, range(len(received)), received))
+            pictures = tuple((self._decoder.map if packed else map)(usable_of, range(len(received)), received))
         usable = sum(picture is not None for picture in pictures)
         if usable < self.min_cameras:
             self._drop(

@@ -112,6 +112,11 @@ class RigAssembler:
         calibration = self._calibrations[index]
         return calibration is not None and calibration.model is not None
 
+    def model(self, index: int) -> CameraModel | None:
+        """What the newest CameraInfo of camera `index` says, or None while there is none that can be used."""
+        calibration = self._calibrations[index]
+        return None if calibration is None else calibration.model
+
     def changes(self, index: int) -> int:
         """How often the CameraInfo of camera `index` has changed since the first."""
         return self._changes[index]

@@ -119,7 +119,7 @@ class Session:
                 CameraInput(
                     self._node, i, camera, self._stats[i], self._log,
                     compressed=self._values['image_transport'] == 'compressed',
-                    reliable=self._values['image_reliability'] == 'reliable',
+                    reliability=self._values['image_reliability'],
                     on_image=self._on_image, on_camera_info=self._on_camera_info,
                 )
             )  # fmt: skip
@@ -155,14 +155,21 @@ class Session:
     def statuses(self, now_ns: int) -> list[Any]:
         """The statuses of cameras, sets and engine."""
         problems = self.assembler.problems([stats.last_stamp_ns for stats in self._stats]) if self.inputs else {}
+        ahead_s = [diagnostics.ahead_s(i, self._stats) for i in range(len(self._stats))]
+        apart = diagnostics.apart([camera.name for camera in self.cameras], ahead_s)
         cameras = [
-            self._report_camera(i, camera, self.assembler, problems, diagnostics.ahead_s(i, self._stats), now_ns)
+            self._report_camera(i, camera, self.assembler, problems, ahead_s[i], now_ns)
             for i, camera in enumerate(self.inputs)
         ]
         return [
             *cameras,
             diagnostics.sets_status(
-                self.counters, self.synchronizer, problems, self.outputs.wants_anything, is_listening=bool(self.inputs)
+                self.counters,
+                self.synchronizer,
+                problems,
+                apart,
+                self.outputs.wants_anything,
+                is_listening=bool(self.inputs),
             ),
             diagnostics.engine_status(self.engine.spec, self.pipeline),
         ]
@@ -172,6 +179,8 @@ class Session:
     def _on_image(self, index: int, image: ReceivedImage) -> None:
         # One without a stamp belongs to no set; any other, usable or not, tells that its camera is alive.
         if image.problem is None or image.problem.reason != 'stamp':
+            if self.processor is not None and self._worker is not None and not self._worker.is_behind:
+                image = self.processor.prepare(index, image)
             self.synchronizer.add(index, image.stamp_ns, image)
 
     def _on_camera_info(self, index: int, message: Any) -> None:
@@ -197,6 +206,8 @@ class Session:
         self.synchronizer.reset()
 
     def _poll(self) -> None:
+        for camera in self.inputs:
+            camera.refresh()
         self.synchronizer.poll(self._now_ns())
 
     def _poll_period_s(self) -> float:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from .allocator import limit_heaps
+from .allocator import keep_freed_memory
 
 # Seconds from a signal to the end. Who stops a vehicle's processes kills those that take longer.
 LEAVE_WITHIN_S = 1.7
@@ -39,7 +39,7 @@ def main(args: list[str] | None = None) -> int:
     # during the imports below would end in a traceback.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopping.set())
-    limit_heaps()
+    keep_freed_memory()
     leave_in_time()
 
     import rclpy
@@ -47,10 +47,8 @@ def main(args: list[str] | None = None) -> int:
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    from ..runtime import keep_freed_memory
     from .lifecycle import SurroundDepthNode
 
-    keep_freed_memory()
     if stopping.is_set():
         return 0
     try:

@@ -45,6 +45,11 @@ class NewestWorker(Generic[T]):
         elif superseded is not None:
             self._dropped(superseded, 'superseded')
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether an item waits: what comes now may never be worked on."""
+        return self._waiting is not None
+
     def wake(self) -> None:
         """Try the waiting item again now, if there is one."""
         with self._condition:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs on the vehicle: synchroniser, pipeline, engines. Needs neither ROS nor torch."""
 
-from .allocator import keep_freed_memory
 from .cloud import CloudBuilder, CloudConfig, PackedCloud
 from .engine import Engine, EngineInputs, EngineOutputs, EngineSpec, ModelError, load_engine
 from .frame import SurroundDepth, SurroundFrame
@@ -31,7 +30,6 @@ __all__ = [
     'check_layout',
     'decode_compressed',
     'decode_raw',
-    'keep_freed_memory',
     'label_images',
     'load_engine',
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rig_simulator import HOUR
-from watched_node import WARN, Ear, WatchedNode, served
+from watched_node import OK, WARN, Ear, WatchedNode, served
 
 
 @pytest.fixture(scope='module')
@@ -28,6 +28,9 @@ def test_one_cameras_clock_is_an_hour_off(node: WatchedNode, offset_ns: int, tex
     node.rig.cameras['left'].is_off_by(offset_ns)
     node.serves('front', 'right')
     node.says('camera left', WARN, f'its stamps are 3600.0 s {text} those of the other cameras')
+    node.says('sets', WARN, 'sets go on without left: stamps are not those of the other cameras')
+    for other in ('front', 'right'):
+        node.says(f'camera {other}', OK, 'images arrive')
 
 
 @pytest.mark.parametrize(

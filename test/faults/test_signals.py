@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM at many moments of the node's life, and SIGKILL in the middle of the stream.
 
-The two seconds are counted from the signal to the end of the process, and are not stretched for slow machines: who
-stops a vehicle's processes does not stretch them either. Before our first line runs, while Python itself starts, nobody
-can catch a signal; the earliest moment here is the one after.
+The limits here forgive a busy machine; `benchmarks/signals.py` measures the strict ones. Before our first line runs,
+while Python itself starts, nobody can catch a signal; the earliest moment here is the one after.
 """
 
 from __future__ import annotations

@@ -58,6 +58,12 @@ class Bench:
         while not self._closing.is_set():
             self._executor.spin_once(timeout_sec=0.05)
 
+    def do(self, work: Callable[[], Any]) -> Any:
+        """Do something between two callbacks: what is destroyed while the executor waits for it ends its thread."""
+        task = self._executor.create_task(work)
+        wait_for(task.done, 'turn in the executor')
+        return task.result()
+
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service and wait for the answer."""
         return service_calls.call(self.node, service_type, name, request)

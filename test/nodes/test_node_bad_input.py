@@ -165,5 +165,5 @@ def test_a_camera_that_is_not_there_and_one_with_another_qos(bench: Bench, tiny:
     assert scene.says('camera front', 'images arrive')
     # Sets wait for its CameraInfo for tf.timeout, and go on without it then.
     scene.until(lambda: scene.depths['front'] and scene.depths['shy'], 'depth of the others')
-    bench.node.destroy_publisher(shy)
+    bench.do(lambda: bench.node.destroy_publisher(shy))
     assert scene.process.stop() == 0

@@ -124,8 +124,8 @@ def test_a_qos_override_that_cannot_be_goes_to_the_error_state_with_the_reason(
     assert scene.transition('configure')
     assert not scene.transition('activate')
     assert scene.state() == 'unconfigured'
-    assert 'cannot activate: RuntimeError' in scene.process.log()
-    wait_for(lambda: scene.says('node', '`sometimes`', DiagnosticStatus.ERROR), 'the reason in diagnostics')
+    assert 'cannot activate: ValueError' in scene.process.log()
+    wait_for(lambda: scene.says('node', "'sometimes'", DiagnosticStatus.ERROR), 'the reason in diagnostics')
     assert scene.process.stop() == 0
 
 

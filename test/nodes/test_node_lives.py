@@ -247,7 +247,8 @@ def test_two_nodes_in_one_system_keep_to_themselves(running: Scene, bench: Bench
     running.until(lambda: running.clouds and running.values('engine'), 'a cloud')
     assert running.clouds[0].width > 0
     assert running.values('engine').get('memory reset: reset service', '0') == resets
-    assert twin.values('camera left')['image topic'] == '/drivers/left_camera'
+    topic = wait_for(lambda: twin.values('camera left').get('image topic'), 'its diagnostics')
+    assert topic == '/drivers/left_camera'
     assert twin.process.stop() == 0
 
 

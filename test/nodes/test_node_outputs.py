@@ -44,7 +44,7 @@ def equipped(bench: Bench, tiny: Path, tmp_path_factory: pytest.TempPathFactory)
     scene = Equipped(bench)
     scene.send_tf()
     overrides = {
-        f'qos_overrides.{NAMESPACE}/left/image_raw.subscription.reliability': 'reliable',
+        f'qos_overrides.{NAMESPACE}/left/image_raw.subscription.reliability': 'best_effort',
         f'qos_overrides.{NAMESPACE}/surround_depth/points.publisher.depth': 1,
         'ego_mask.left': folder / 'mask.png',
     }
@@ -105,8 +105,8 @@ def test_qos_overrides_are_taken(equipped: Equipped) -> None:
         infos = equipped.bench.node.get_subscriptions_info_by_topic(f'{NAMESPACE}/{camera}/image_raw')
         return next(info.qos_profile.reliability for info in infos if info.node_name == 'surround_depth')
 
-    assert reliability('left') == ReliabilityPolicy.RELIABLE
-    assert reliability('right') == ReliabilityPolicy.BEST_EFFORT
+    assert reliability('left') == ReliabilityPolicy.BEST_EFFORT
+    assert reliability('right') == ReliabilityPolicy.RELIABLE
 
 
 def names_in(policy: str) -> dict[tuple[str, str], set[str]]:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import array
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -72,27 +70,3 @@ def test_a_missing_image_is_black_whatever_was_there_before() -> None:
         inputs = engine_inputs(frame, prepared, rectify_images(frame, prepared))
         assert [float(image.mean()) for image in inputs.images] == pytest.approx(levels)
         assert inputs.camera_valid.tolist() == list(levels)
-
-
-@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='mallopt is glibc')
-def test_freed_memory_is_kept_for_the_next_image() -> None:
-    # A process of its own, since the setting is for good.
-    script = """
-import resource
-from semi_smd_ros.runtime import keep_freed_memory
-kept = keep_freed_memory()
-import numpy as np
-def use():
-    return [np.ones(4_320_000, np.uint8) for _ in range(6)]
-use()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    use()
-print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    output = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True).stdout
-    kept, faults = output.split()
-    if kept == 'False':
-        pytest.skip('no glibc')
-    # Without it, 60 images are 63000 pages to be cleared.
-    assert int(faults) < 1000
