@@ -64,6 +64,10 @@ class SurroundDepthPipeline:
         with self.stats.measure('cloud'):
             return self._build_cloud(depth, self.config.cloud)
 
+    def recycle(self, cloud: PackedCloud) -> None:
+        """Give back a cloud that was sent; the next one takes its memory. The caller keeps no part of it."""
+        self._build_cloud.recycle(cloud)
+
     def reset(self, reason: str) -> None:
         """Wipe the temporal memory; the next set is a first frame. `reason` is counted and reported."""
         self.engine.reset_memory()

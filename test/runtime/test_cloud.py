@@ -148,6 +148,28 @@ def test_clouds_keep_their_bytes_when_the_next_one_is_made() -> None:
     assert bytes(first.data) == before
 
 
+def test_a_recycled_cloud_leaves_no_trace_in_the_next() -> None:
+    """More points than before, fewer, as many, none: the bytes are those of a builder that recycles nothing."""
+    build = CloudBuilder()
+    configs = [EVERYTHING, dataclasses.replace(EVERYTHING, stride=2), EVERYTHING]
+    configs += [dataclasses.replace(EVERYTHING, min_range=1e5), dataclasses.replace(EVERYTHING, max_range=20)]
+    for seed, config in enumerate([*configs, EVERYTHING]):
+        cloud = build(result(seed=seed), config)
+        expected = CloudBuilder()(result(seed=seed), config)
+        assert (cloud.n_points, bytes(cloud.data)) == (expected.n_points, bytes(expected.data))
+        build.recycle(cloud)
+
+
+def test_a_cloud_that_is_looked_at_is_not_recycled_in_silence() -> None:
+    build = CloudBuilder()
+    cloud = build(result(), EVERYTHING)
+    build.recycle(cloud)
+    points = cloud.points()
+    with pytest.raises(BufferError):
+        build(result(), dataclasses.replace(EVERYTHING, stride=3))
+    assert len(points) == cloud.n_points
+
+
 def test_keys_that_share_a_slot_are_told_apart() -> None:
     rng = np.random.default_rng(0)
     for count in (0, 1, 2, 1000, 50_000):
