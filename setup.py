@@ -37,6 +37,7 @@ ROS_WHEELS = [
 RUNTIME = ['onnxruntime', 'opencv-python-headless<5']
 DEMO = [*RUNTIME, *ROS_WHEELS, 'rich', 'rosbags', 'typer']
 TRAIN = ['onnx', 'onnxscript', 'opencv-python-headless<5', 'rich', 'safetensors', 'torch', 'typer']
+CHECKS = ['hypothesis', 'import-linter', 'mypy', 'pytest', 'ruff', 'tensorrt-rtx', 'types-PyYAML']
 
 setup(
     name=NAME,
@@ -54,7 +55,7 @@ setup(
         'demo': DEMO,
         'train': TRAIN,
         'viz': ['opencv-python-headless<5', 'rich', 'rosbags', 'typer'],
-        'test': [*DEMO, *TRAIN, 'hypothesis', 'import-linter', 'mypy', 'pytest', 'ruff', 'types-PyYAML'],
+        'test': [*DEMO, *TRAIN, *CHECKS],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
@@ -65,6 +66,7 @@ setup(
             'config/*.xml',
             'config/rigs/*.yaml',
             'config/rviz/*.rviz',
+            'configs/*.yaml',
             'models/*.onnx',
             'models/*.sha256',
             'models/*.md',

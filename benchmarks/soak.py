@@ -8,10 +8,11 @@ The node runs in a process of its own with a tiny model, over real DDS. Every 20
 node's resident memory and its counts, from /diagnostics, is written to the CSV; a line is printed every minute.
 
 Passes when resident memory grows by less than 2 %, when in every row the counts add up (sets: in = out + dropped + in
-work; images: received = without a stamp + used + pending + dropped), when every set that was published was heard, and
-when the node ends with 0. All ten faults once are a round of 200 s. The first round is warm-up: what each fault needs
-is got when it is first met. Growth is from the median of the second round to that of the last 200 s, so that both saw
-the same faults. Statistics of bounded length (2000 arrivals a camera) fill meanwhile, and count as growth.
+work; images: received = without a stamp + used + pending + dropped), when every set that was published was heard (but
+for two that may be on their way), and when the node ends with 0. All ten faults once are a round of 200 s. The first
+round is warm-up: what each fault needs is got when it is first met. Growth is from the median of the second round to
+that of the last 200 s, so that both saw the same faults. Statistics of bounded length (2000 arrivals a camera) fill
+meanwhile, and count as growth.
 """
 
 from __future__ import annotations

@@ -181,7 +181,13 @@ def running_node(folder: Path, compressed: bool) -> Iterator[subprocess.Popen[by
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=10)
+        try:
+            code = process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    if code:
+        raise RuntimeError(f'the node ended with {code}; expected 0')
 
 
 def measure(cameras: Cameras, node: subprocess.Popen[bytes], sets: int) -> list[Figure]:
@@ -202,6 +208,8 @@ def measure(cameras: Cameras, node: subprocess.Popen[bytes], sets: int) -> list[
             sent.append((stamp_ns, (time.time_ns() - began) * 1e-6))
     time.sleep(SILENCE_S)
     latencies = [(cameras.arrived[stamp] - stamp) * 1e-6 for stamp, _ in sent if stamp in cameras.arrived]
+    if not latencies:
+        raise RuntimeError(f'none of {len(sent)} sets came back; see what the node said')
     p50, p95 = (float(np.percentile(latencies, share)) for share in (50, 95))
     engine_ms = cameras.stages.get('engine', 0.0)
     handed_over = float(np.median([ms for _, ms in sent]))

@@ -126,6 +126,29 @@ def synth(
     typer.echo(f'written: {written}')
 
 
+@app.command()
+def profile(
+    config: Annotated[str, typer.Argument(help='small, base, base_384, base_r34 or small_blind')] = 'small',
+    as_json: Annotated[bool, typer.Option('--json', help='print a JSON object instead of a table')] = False,
+    threads: Annotated[int, typer.Option(min=1, help="ONNX Runtime's threads")] = 2,
+    cameras: Annotated[int, typer.Option(min=1, max=12, help='images in a set')] = 6,
+) -> None:
+    """What a network costs: parameters, GFLOPs (2 x multiply-adds) and ONNX Runtime time, per part.
+
+    \b
+    Examples: semi-smd profile small
+              semi-smd profile base --threads 1 --json
+    """
+    from rich.console import Console
+
+    from ..network.config import CONFIGS
+    from .profile import run_profile
+
+    if config not in CONFIGS:
+        raise typer.BadParameter(f'{config}: no such network; expected one of {", ".join(CONFIGS)}')
+    run_profile(config, cameras, threads, as_json, Console())
+
+
 @app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True}, add_help_option=False)
 def train(context: typer.Context) -> None:
     """Train the network on the synthetic world (semi-smd train --help)."""

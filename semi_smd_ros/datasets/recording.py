@@ -236,6 +236,8 @@ class _Recorder:
                 pose = transform_stamped(WORLD_FRAME, sample.rig.base_frame, world_T_base, stamp)
                 self._bag.write('/tf', message('tf2_msgs/msg/TFMessage')(transforms=[pose]), stamp)
         for camera, stamp, topic, picture in pictures:
+            if (camera.name, stamp) in self._sent:  # with the moment before, a moment ago
+                continue
             self._sent.add((camera.name, stamp))
             self._bag.write(f'/{camera.name}/camera_info', camera_info(camera, stamp), stamp)
             self._bag.write(topic, picture, stamp)

@@ -17,6 +17,7 @@ from ..runtime import (
     decode_compressed,
     decode_raw,
 )
+from ..runtime.preprocess import decode_reduction
 from .messages import stamp_of
 from .rosbag import BagCamera, SurroundBag
 from .sample import DataError
@@ -68,26 +69,36 @@ def synchronized_stamps(stamps: ImageStamps, cameras: int, slop_s: float) -> lis
     return sets + [(len(stamps) - 1, complete) for complete in synchronizer.flush()]
 
 
-def frames(bag: SurroundBag, rig: Rig, slop_s: float) -> Iterator[SurroundFrame]:
-    """The synchronised frames of a recording, in order. Raises InputError for a broken image."""
+def frames(
+    bag: SurroundBag, rig: Rig, slop_s: float, network_size: tuple[int, int] | None = None
+) -> Iterator[SurroundFrame]:
+    """The synchronised frames of a recording, in order. Raises InputError for a broken image.
+
+    For a network of `network_size` (width, height), JPEGs are decoded as small as the live node does; else in full.
+    """
     cameras = {camera.image_topic: camera for camera in bag.cameras}
     index = {topic: i for i, topic in enumerate(cameras)}
     synchronizer = SurroundSynchronizer(tuple(index), slop=slop_s)
     for topic, _, msg in bag.messages(tuple(index)):
         for complete in synchronizer.add(index[topic], stamp_of(msg), (cameras[topic], msg)):
-            yield _frame(rig, complete)
+            yield _frame(rig, complete, network_size)
     for complete in synchronizer.flush():
-        yield _frame(rig, complete)
+        yield _frame(rig, complete, network_size)
 
 
-def _frame(rig: Rig, complete: SynchronizedSet) -> SurroundFrame:
-    images = tuple(None if item is None else decode(*item) for item in complete.items)
+def _frame(rig: Rig, complete: SynchronizedSet, network_size: tuple[int, int] | None) -> SurroundFrame:
+    reductions = [1 if network_size is None else decode_reduction(c.model, *network_size) for c in rig.cameras]
+    images = tuple(
+        None if item is None else decode(item[0], item[1], reduction)
+        for item, reduction in zip(complete.items, reductions, strict=True)
+    )
     return SurroundFrame(rig, images, complete.stamp_ns)
 
 
-def decode(camera: BagCamera, msg: Any) -> CameraImage:
-    """Pixels of an Image or CompressedImage as the rosbags library reads it. Raises InputError."""
+def decode(camera: BagCamera, msg: Any, reduction: int = 1) -> CameraImage:
+    """Pixels of an Image or CompressedImage as the rosbags library reads it, of a JPEG fewer by `reduction` along each
+    axis. Raises InputError."""
     stamp = stamp_of(msg)
     if camera.compressed:
-        return decode_compressed(msg.data, msg.format, stamp)
+        return decode_compressed(msg.data, msg.format, stamp, reduction)
     return decode_raw(msg.data, msg.height, msg.width, msg.step, msg.encoding, stamp, bool(msg.is_bigendian))

@@ -22,9 +22,9 @@ class EncodedImage:
     data: bytes
     format: str
 
-    def camera_image(self, stamp_ns: int = 0) -> CameraImage:
-        """Decode it as the vehicle does. Raises InputError where it is broken."""
-        return decode_compressed(self.data, self.format, stamp_ns)
+    def camera_image(self, stamp_ns: int = 0, reduction: int = 1) -> CameraImage:
+        """Decode it as the vehicle does, a JPEG smaller by `reduction`. Raises InputError where it is broken."""
+        return decode_compressed(self.data, self.format, stamp_ns, reduction)
 
     def rgb(self) -> np.ndarray:
         """(H,W,3) uint8 RGB. Raises InputError where it is broken."""
@@ -42,8 +42,9 @@ class RawImage:
     encoding: str
     is_bigendian: bool = False
 
-    def camera_image(self, stamp_ns: int = 0) -> CameraImage:
-        """View it as the vehicle does. Raises InputError where layout and length do not fit."""
+    def camera_image(self, stamp_ns: int = 0, reduction: int = 1) -> CameraImage:
+        """View it as the vehicle does: in full, as `reduction` is for JPEGs. Raises InputError where layout and length
+        do not fit."""
         return decode_raw(
             self.data, self.height, self.width, self.step, self.encoding, stamp_ns, self.is_bigendian
         )  # fmt: skip

@@ -80,4 +80,4 @@ def _flipped(image: CameraImage) -> CameraImage:
             f'a picture of encoding {image.encoding} cannot be flipped column by column; '
             f'expected one of {", ".join(_FLIPPABLE)}: use a protocol without flip averaging'
         )
-    return CameraImage(np.ascontiguousarray(image.pixels[:, ::-1]), image.encoding, image.stamp_ns)
+    return CameraImage(np.ascontiguousarray(image.pixels[:, ::-1]), image.encoding, image.stamp_ns, image.reduction)

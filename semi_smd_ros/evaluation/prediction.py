@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..datasets.sample import SurroundSample
 from ..rig import Rig
-from ..runtime import SurroundDepth, SurroundDepthPipeline, SurroundFrame, load_engine
+from ..runtime import EngineSpec, SurroundDepth, SurroundDepthPipeline, SurroundFrame, load_engine
+from ..runtime.preprocess import decode_reduction
 from .mirror import flip_averaged, mirrored_frame, mirrored_rig
 from .protocols import Protocol
 from .truth import without_masks
@@ -61,18 +63,21 @@ class Predictor:
 
 
 class FrameMaker:
-    """Samples as the frames that the pipeline takes; without `masks`, the rigs lose their ego masks."""
+    """Samples as the frames that the pipelines of `engines` take; without `masks`, the rigs lose their ego masks."""
 
-    def __init__(self, masks: bool) -> None:
+    def __init__(self, masks: bool, engines: Sequence[EngineSpec]) -> None:
         self._masks = masks
+        self._sizes = [(spec.width, spec.height) for spec in engines]
         self._rig: tuple[Rig, Rig] | None = None
 
     def __call__(self, sample: SurroundSample) -> SurroundFrame:
         """Decode a sample's pictures. Raises InputError for a broken one."""
+        rig = self._rig_of(sample)
         images = tuple(
-            image.camera_image(stamp) for image, stamp in zip(sample.images, sample.stamps_ns, strict=True)
-        )  # fmt: skip
-        return SurroundFrame(self._rig_of(sample), images, max(sample.stamps_ns))
+            image.camera_image(stamp, min(decode_reduction(camera.model, *size) for size in self._sizes))
+            for image, stamp, camera in zip(sample.images, sample.stamps_ns, rig.cameras, strict=True)
+        )
+        return SurroundFrame(rig, images, max(sample.stamps_ns))
 
     def _rig_of(self, sample: SurroundSample) -> Rig:
         # The same rig object for every sample: its fingerprint over all masks is computed once.

@@ -87,7 +87,8 @@ class Evaluator:
         self._flicker = {name: AgreementTally() for name in self._flicker_meters}
         self._look_up = RawLookup()
         self._motion = {name: MotionTally() for name in self.networks}
-        self._make_frame = FrameMaker(protocol.masks)
+        specs = [network.pipeline.engine.spec for network in self.networks.values()]
+        self._make_frame = FrameMaker(protocol.masks, specs)
         self._read_truth = TruthReader(protocol.masks)
         self._sheet = SheetMaker()
         self._sets: list[SetScore] = []

@@ -15,7 +15,7 @@ from torch import Tensor
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.model import SemiSmdNetwork
 
-FORMAT = 1
+FORMAT = 2
 CARD_KEYS = ('version', 'trained_on', 'scores', 'command')
 
 
@@ -55,10 +55,11 @@ def load_checkpoint(path: Path) -> tuple[SemiSmdNetwork, dict[str, Any]]:
         raise CheckpointError(f'{description_path}: not JSON ({error}); restore the file') from error
     except SafetensorError as error:
         raise CheckpointError(f'{path}: not a complete safetensors file ({error}); restore the file') from error
-    if description.get('format') != FORMAT:
-        raise CheckpointError(
-            f'{description_path}: format {description.get("format")!r}, this version reads {FORMAT}; train anew'
-        )
+    if not isinstance(description, dict) or not all(isinstance(description.get(k), dict) for k in ('config', 'card')):
+        raise CheckpointError(f'{description_path}: expected an object with format, config and card; restore the file')
+    if (found := description.get('format')) != FORMAT:
+        advice = 'update this package' if isinstance(found, int) and found > FORMAT else 'train anew'
+        raise CheckpointError(f'{description_path}: format {found!r}, this version reads {FORMAT}; {advice}')
     try:
         network = SemiSmdNetwork(NetworkConfig.from_dict(description['config']))
     except (KeyError, TypeError, ValueError) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What defines one network: input size, widths, depth range and classes. Stored beside every checkpoint as JSON."""
+"""What defines one network: input size, encoder, widths, fusion, depth range and classes. Stored as JSON."""
 
 from __future__ import annotations
 
@@ -11,35 +11,52 @@ CITYSCAPES_CLASSES: tuple[str, ...] = (
     "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
 )  # fmt: skip
 IGNORE_CLASS = 255
+FEATURE_STRIDE = 16
 KEY_STRIDE = 32  # attention keys are pooled to this stride, so height and width must be multiples of it
+RESNET_BLOCKS: dict[str, tuple[int, int, int]] = {'resnet18': (2, 2, 2), 'resnet34': (3, 4, 6)}
+RESNET_WIDTHS = (64, 128, 256)
+ENCODERS = ('residual', *RESNET_BLOCKS)
+FUSIONS = ('unified', 'separate')
+SOURCES = ('neighbours', 'memory', 'semantics')
+MEMORY_HEADER = 5  # channels of the memory before the features: valid flag, ground plane (3), log depth
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """Everything needed to rebuild a network. Sizes in pixels, distances in metres.
 
-    Raises ValueError from the constructor when a size cannot work.
+    Raises ValueError from the constructor when a value cannot work.
     """
 
     name: str = 'small'
     height: int = 192
     width: int = 320
+    encoder: str = 'residual'
+    """'residual' (this project's light one), 'resnet18' or 'resnet34' (torchvision's parameter names)."""
     stem_width: int = 16
+    """Channels of the residual encoder's stem."""
     widths: tuple[int, int, int] = (40, 80, 144)
     """Channels of the encoder at strides 4, 8 and 16."""
     blocks: tuple[int, int, int] = (1, 1, 2)
     """Residual blocks at strides 4, 8 and 16."""
     decoder_widths: tuple[int, int] = (64, 48)
     """Channels of the decoder at strides 8 and 4."""
+    coarse_width: int = 96
+    """Hidden channels of the heads at stride 16."""
+    fusion: str = 'unified'
+    """'unified': one attention over the union of all sources; 'separate': one block a source, for comparison."""
+    attends_to: tuple[str, ...] = SOURCES
+    """What a camera attends to beside its own tokens; shortened for ablations."""
     attention_width: int = 96
     attention_heads: int = 4
     neighbour_margin_deg: float = 10.0
     """Cameras are neighbours when their horizontal fields of view overlap or miss each other by less than this."""
-    pose_width: int = 64
+    match_width: int = 24
+    """Channels of the features matched with t-1; 0 leaves out matching, ego-motion and triangulation."""
     depth_min: float = 0.3
     depth_max: float = 250.0
     prior_far: float = 60.0
-    """Depth of the flat-ground prior where the ray meets no ground nearer than this."""
+    """Depth of the ground where the ray meets none nearer than this."""
     sees_images: bool = True
     """False makes a blind network: geometry channels alone, the baseline that tells what pictures add."""
     classes: tuple[str, ...] = CITYSCAPES_CLASSES
@@ -59,11 +76,26 @@ class NetworkConfig:
                 f'depths must satisfy 0 < depth_min < prior_far < depth_max, got {self.depth_min}, '
                 f'{self.prior_far}, {self.depth_max}'
             )
+        for name, value, known in (('encoder', self.encoder, ENCODERS), ('fusion', self.fusion, FUSIONS)):
+            if value not in known:
+                raise ValueError(f'{name} {value!r}: expected one of {", ".join(known)}')
+        unknown = sorted(set(self.attends_to) - set(SOURCES))
+        if unknown or len(set(self.attends_to)) != len(self.attends_to):
+            raise ValueError(f'attends_to {list(self.attends_to)}: expected each of {", ".join(SOURCES)} at most once')
+        if self.match_width < 0:
+            raise ValueError(f'match_width {self.match_width}: expected 0 (no matching) or more')
+        resnet = RESNET_BLOCKS.get(self.encoder)
+        if resnet and (self.widths, self.blocks) != (RESNET_WIDTHS, resnet):
+            raise ValueError(
+                f'{self.encoder} has widths {RESNET_WIDTHS} and blocks {resnet}, got {self.widths} and {self.blocks}'
+            )
+        if resnet and not self.sees_images:
+            raise ValueError(f'{self.encoder} begins with pictures; a blind network takes the residual encoder')
 
     @property
     def memory_channels(self) -> int:
-        """Fused features plus one plane that says whether the camera was valid when they were made."""
-        return self.widths[2] + 1
+        """Header, fused features, and the match features of 2x2 cells of stride 8."""
+        return MEMORY_HEADER + self.widths[2] + 4 * self.match_width
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -79,8 +111,38 @@ class NetworkConfig:
         return cls(**arguments)
 
 
+def _base(name: str, height: int) -> NetworkConfig:
+    return NetworkConfig(
+        name=name,
+        height=height,
+        width=640,
+        stem_width=32,
+        widths=(72, 144, 264),
+        blocks=(1, 2, 2),
+        decoder_widths=(112, 80),
+        coarse_width=128,
+        attention_width=128,
+    )
+
+
 CONFIGS: dict[str, NetworkConfig] = {
     'small': NetworkConfig(),
+    'base': _base('base', 352),
+    'base_384': _base('base_384', 384),
+    # With the encoder that published surround networks use and its ImageNet weights, for comparison; it costs more.
+    'base_r34': NetworkConfig(
+        name='base_r34',
+        height=352,
+        width=640,
+        encoder='resnet34',
+        widths=RESNET_WIDTHS,
+        blocks=RESNET_BLOCKS['resnet34'],
+        decoder_widths=(112, 80),
+        coarse_width=128,
+        attention_width=128,
+    ),
+    # For the ablation: one block for space, one for time and one for semantics, of the same width.
+    'small_separate': NetworkConfig(name='small_separate', fusion='separate'),
     # The same decoder; what a rig's geometry tells is smooth, so a narrow encoder holds it.
     'small_blind': NetworkConfig(
         name='small_blind',
@@ -88,8 +150,9 @@ CONFIGS: dict[str, NetworkConfig] = {
         stem_width=8,
         widths=(16, 32, 64),
         blocks=(0, 0, 1),
+        coarse_width=32,
         attention_width=32,
         attention_heads=2,
-        pose_width=16,
+        match_width=0,
     ),
 }

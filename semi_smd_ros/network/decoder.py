@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From fused features at stride 16 back to stride 4, with the encoder's finer features added on the way."""
+"""From fused features at stride 16 back to stride 4, with the encoder's finer features added on the way.
+
+Geometry comes in where it is known: the depth that triangulation found at stride 16, the ground at strides 8 and 4.
+"""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.encoder import ResidualBlock, conv_norm
+
+DEPTH_CUES = 3  # channels at stride 16
+GROUND_CUES = 2  # channels at strides 8 and 4
 
 
 class UpStep(nn.Module):
@@ -26,13 +33,21 @@ class UpStep(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Fused features (stride 16) and the encoder's pyramid (strides 4, 8, 16) to features at stride 4."""
+    """Fused features and depth cues (stride 16), the encoder's pyramid and ground cues, to features at stride 4."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         at_8, at_4 = config.decoder_widths
-        self.to_8 = UpStep(config.widths[2], config.widths[1], at_8, residual=True)
-        self.to_4 = UpStep(at_8, config.widths[0], at_4, residual=False)
+        self.to_8 = UpStep(config.widths[2] + DEPTH_CUES, config.widths[1] + GROUND_CUES, at_8, residual=True)
+        self.to_4 = UpStep(at_8, config.widths[0] + GROUND_CUES, at_4, residual=False)
 
-    def forward(self, fused_mchw: Tensor, pyramid: list[Tensor]) -> Tensor:
-        return self.to_4(self.to_8(fused_mchw, pyramid[1]), pyramid[0])
+    def forward(
+        self,
+        fused_mchw: Tensor,
+        depth_cue_m3hw: Tensor,
+        pyramid: list[Tensor],
+        ground_8_m2hw: Tensor,
+        ground_4_m2hw: Tensor,
+    ) -> Tensor:
+        at_8 = self.to_8(torch.cat((fused_mchw, depth_cue_m3hw), dim=1), torch.cat((pyramid[1], ground_8_m2hw), dim=1))
+        return self.to_4(at_8, torch.cat((pyramid[0], ground_4_m2hw), dim=1))

@@ -1,37 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rigid, metric motion of the vehicle from the features of all cameras at t-1 and t.
+"""One rigid, metric motion of the vehicle from all cameras' correspondences and depths.
 
-Each camera votes for the vehicle's motion, in its own heading frame, from a local correlation of its two feature maps;
-the votes are turned into `base` and averaged with learned weights, so that a camera that sees little can stand back.
+A cell at t with coarse depth is a point X in `base`; its correspondence is a ray m at t-1 through the same camera. The
+motion (R, t) = prev_T_now turns R X + t - origin towards m. Three Gauss-Newton steps on the difference of the two unit
+directions, weighted by a learned weight per cell and per camera, and robustly (Geman and McClure, 1987; annealed as in
+Zhou, Park and Koltun, "Fast Global Registration", 2016). A damping keeps the identity where nothing can be told.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from semi_smd_ros.network.coarse import CoarseOutput
 from semi_smd_ros.network.config import NetworkConfig
-from semi_smd_ros.network.encoder import conv_norm
-from semi_smd_ros.network.fusion import MASKED
-from semi_smd_ros.network.geometry import TOKEN_CHANNELS, heading_bn2, split_cameras
+from semi_smd_ros.network.geometry import RayGrid
+from semi_smd_ros.network.linear import identity, solve_positive_definite
+from semi_smd_ros.network.matching import Match
 
-RADIUS = 2  # cells of stride 16 searched in each direction
-MATCH_WIDTH = 32
-ROTATION_UNIT = 0.05  # radians per unit of network output, so that both kinds of output are of order one
-
-
-def correlation(now_mchw: Tensor, past_mchw: Tensor) -> Tensor:
-    """Mean product of features at t with those at t-1 shifted by up to RADIUS cells: (M, (2 RADIUS + 1)^2, h, w)."""
-    height, width = now_mchw.shape[-2:]
-    padded = functional.pad(past_mchw, (RADIUS, RADIUS, RADIUS, RADIUS))
-    shifts = range(2 * RADIUS + 1)
-    products = [
-        (now_mchw * padded[:, :, row : row + height, column : column + width]).mean(1, keepdim=True)
-        for row in shifts
-        for column in shifts
-    ]
-    return torch.cat(products, dim=1)
+ROBUST_STEPS = (0.3, 0.06, 0.02)  # radians: residual at which a cell's weight falls to a quarter, for each step
+DAMPING = 1e-7  # added to the normal matrix of the mean over all cells
+NEAREST = 0.1  # metres from a camera; no point is taken nearer
 
 
 def rigid_transform(translation_b3: Tensor, rotation_b3: Tensor) -> Tensor:
@@ -53,40 +42,83 @@ def rigid_transform(translation_b3: Tensor, rotation_b3: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
 
 
+def compose(a_b44: Tensor, b_b44: Tensor) -> Tensor:
+    """The matrix product, without one (see `geometry`)."""
+    return (a_b44[:, :, :, None] * b_b44[:, None]).sum(2)
+
+
+def transform(motion_b44: Tensor, point_bn3q: Tensor) -> Tensor:
+    """Apply (B,4,4) to points (B,N,3,Q)."""
+    rotation, translation = motion_b44[:, None, :3, :3], motion_b44[:, None, :3, 3:]
+    return (rotation[..., None] * point_bn3q[:, :, None]).sum(3) + translation
+
+
+def cross(a_bn3q: Tensor, b_bn3q: Tensor) -> Tensor:
+    """The cross product over axis 2."""
+    (ax, ay, az), (bx, by, bz) = a_bn3q.unbind(2), b_bn3q.unbind(2)
+    return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), dim=2)
+
+
+def unit(vector_bn3q: Tensor) -> tuple[Tensor, Tensor]:
+    """The unit vector over axis 2, and the length (B,N,1,Q), taken as NEAREST at least."""
+    length = vector_bn3q.square().sum(2, keepdim=True).clamp(min=NEAREST**2).sqrt()
+    return vector_bn3q / length, length
+
+
+def solve_motion(point_bn3q: Tensor, seen_bn3q: Tensor, origin_bn3: Tensor, weight_bnq: Tensor) -> Tensor:
+    """`prev_T_now`, (B,4,4): points of `base` at t, unit rays of `base` at t-1 from the cameras' origins, weights.
+
+    Weights lie in 0..1. All zero gives the exact identity.
+    """
+    batch = point_bn3q.shape[0]
+    motion = identity(4, point_bn3q.device).expand(batch, 4, 4)
+    damping = DAMPING * identity(6, point_bn3q.device)
+    axes = identity(3, point_bn3q.device).unbind(0)
+    for scale in ROBUST_STEPS:
+        moved = transform(motion, point_bn3q)
+        direction, distance = unit(moved - origin_bn3[..., None])
+        residual = direction - seen_bn3q
+        robust = 1 / (1 + residual.square().sum(2) / scale**2).square()
+        # direction' = (I - p p^T) v' / distance with v' = dt + dr x moved; the six columns of its Jacobian:
+        columns = [(axis[:, None] - along * direction) / distance for axis, along in zip(axes, direction.chunk(3, 2))]
+        lever = moved.chunk(3, 2)
+        for first, second in ((1, 2), (2, 0), (0, 1)):  # dr x moved = dr_x (0, -z, y) + dr_y (z, 0, -x) + ...
+            columns.append(lever[first] * columns[second] - lever[second] * columns[first])
+        jacobian = torch.stack(columns, dim=2)  # (B,N,6,3,Q)
+        weighted = jacobian * (weight_bnq * robust)[:, :, None, None]
+        count = weight_bnq.shape[1] * weight_bnq.shape[2]
+        matrix = (weighted[:, :, :, None] * jacobian[:, :, None]).sum(-1).sum((1, 4)) / count
+        right = -(weighted * residual[:, :, None]).sum(-1).sum((1, 3)) / count
+        step = solve_positive_definite(matrix + damping, right)
+        motion = compose(rigid_transform(step[:, :3], step[:, 3:]), motion)
+    return motion
+
+
 class EgoMotionHead(nn.Module):
     """`prev_T_now` of the base, (B,4,4), metres. The identity where no camera was valid at both times."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        feature_width, width = config.widths[2], config.pose_width
-        self.match_now = nn.Conv2d(feature_width, MATCH_WIDTH, 1)
-        self.match_past = nn.Conv2d(feature_width, MATCH_WIDTH, 1)
-        inputs = 2 * MATCH_WIDTH + (2 * RADIUS + 1) ** 2 + TOKEN_CHANNELS
-        self.trunk = nn.Sequential(
-            conv_norm(inputs, width), nn.ReLU(), conv_norm(width, width, stride=2), nn.ReLU(), conv_norm(width, width),
-            nn.ReLU(),
-        )  # fmt: skip
-        self.vote = nn.Sequential(nn.Linear(width + 2, width), nn.ReLU(), nn.Linear(width, 7))
+        self.cell = nn.Linear(config.coarse_width, 1)
+        self.camera = nn.Linear(config.coarse_width + 1, 1)
 
-    def forward(
-        self,
-        now_bnchw: Tensor,
-        past_bnchw: Tensor,
-        place_bnchw: Tensor,
-        base_T_cam_bn44: Tensor,
-        usable_bn: Tensor,
-    ) -> Tensor:
-        """`usable_bn` is True for cameras that are valid now and were at t-1; `place_bnchw` are `token_channels`."""
-        now, past = self.match_now(now_bnchw.flatten(0, 1)), self.match_past(past_bnchw.flatten(0, 1))
-        stacked = torch.cat((now, past, correlation(now, past), place_bnchw.flatten(0, 1)), dim=1)
-        pooled = split_cameras(self.trunk(stacked).mean((-2, -1)), now_bnchw.shape[0])
-        heading = heading_bn2(base_T_cam_bn44)
-        vote_bn7 = self.vote(torch.cat((pooled, heading), dim=-1)).float()
+    def forward(self, coarse: CoarseOutput, match: Match, rays: RayGrid, usable_bn: Tensor) -> Tensor:
+        """`rays` are those of stride 16; `usable_bn` is True for cameras that are valid now and were at t-1."""
+        pose = rays.base_T_cam_bn44
+        depth = coarse.log_depth_bnhw.flatten(2).exp()
+        point = pose[..., :3, 3:] + depth[:, :, None] * rays.ray_base_bn3hw.flatten(3)
+        return solve_motion(point, seen_rays(match, pose), pose[..., :3, 3], self.weights(coarse, match, usable_bn))
 
-        weight_bn = torch.softmax(vote_bn7[..., 6] + (~usable_bn).to(torch.float32) * MASKED, dim=1)
-        weight_bn = weight_bn * usable_bn.to(torch.float32)
-        cos, sin = heading.unbind(-1)
-        forward, left, up, roll, pitch, yaw = vote_bn7[..., :6].unbind(-1)
-        translation = torch.stack((cos * forward - sin * left, sin * forward + cos * left, up), dim=-1)
-        rotation = torch.stack((cos * roll - sin * pitch, sin * roll + cos * pitch, yaw), dim=-1) * ROTATION_UNIT
-        return rigid_transform((weight_bn[..., None] * translation).sum(1), (weight_bn[..., None] * rotation).sum(1))
+    def weights(self, coarse: CoarseOutput, match: Match, usable_bn: Tensor) -> Tensor:
+        """Of every cell: learned, times the match's confidence, times its camera's learned weight: (B,N,Q)."""
+        cell = torch.sigmoid(self.cell(coarse.hidden_bnqc)[..., 0].float()) * match.confidence_bnq
+        sure = torch.cat((coarse.hidden_bnqc.mean(2), match.confidence_bnq.mean(2, keepdim=True)), dim=-1)
+        camera = torch.sigmoid(self.camera(sure)[..., 0].float()) * usable_bn.to(torch.float32)
+        return cell * camera[..., None]
+
+
+def seen_rays(match: Match, base_T_cam_bn44: Tensor) -> Tensor:
+    """Unit rays in `base` towards where the cells were at t-1, (B,N,3,Q)."""
+    rotation = base_T_cam_bn44[..., :3, :3, None]
+    x, y = match.x_bnq[:, :, None], match.y_bnq[:, :, None]
+    return unit(rotation[:, :, :, 0] * x + rotation[:, :, :, 1] * y + rotation[:, :, :, 2])[0]

@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder shared by all cameras: RGB and geometry channels to features at strides 4, 8 and 16."""
+"""The encoder shared by all cameras: RGB, and geometry channels at stride 2, to features at strides 4, 8 and 16.
+
+The geometry channels join after the stem: they are smooth, so full resolution would only cost time, and the stem stays
+free for weights that were trained on RGB alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.geometry import PIXEL_CHANNELS
 
-
-def input_channels(config: NetworkConfig) -> int:
-    """Geometry channels, after RGB unless the network is blind."""
-    return PIXEL_CHANNELS + (3 if config.sees_images else 0)
+CUE_STRIDE = 2
+UNUSED_IMAGENET = ('layer4.', 'fc.')  # stride 32 and the classifier
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -34,14 +42,16 @@ class ResidualBlock(nn.Module):
         return self.activation(feature_mchw + self.second(inner))
 
 
-class Encoder(nn.Module):
-    """(M, C, H, W) to features at strides 4, 8 and 16. M counts the images of all rigs, C is `input_channels`."""
+class ResidualEncoder(nn.Module):
+    """A light residual encoder. RGB (M,3,H,W) or None for a blind network, and cues (M,7,H/2,W/2)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv_norm(input_channels(config), config.stem_width, stride=2), nn.ReLU())
+        inputs = PIXEL_CHANNELS
+        if config.sees_images:
+            self.stem = nn.Sequential(conv_norm(3, config.stem_width, stride=2), nn.ReLU())
+            inputs += config.stem_width
         stages = []
-        inputs = config.stem_width
         for width, blocks in zip(config.widths, config.blocks, strict=True):
             stages.append(
                 nn.Sequential(
@@ -51,10 +61,70 @@ class Encoder(nn.Module):
             inputs = width
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, input_mchw: Tensor) -> list[Tensor]:
-        feature = self.stem(input_mchw)
+    def forward(self, rgb_m3hw: Tensor | None, cue_mchw: Tensor) -> list[Tensor]:
+        feature = cue_mchw if rgb_m3hw is None else torch.cat((self.stem(rgb_m3hw), cue_mchw), dim=1)
         pyramid = []
         for stage in self.stages:
             feature = stage(feature)
             pyramid.append(feature)
         return pyramid
+
+
+class BasicBlock(nn.Module):
+    """The residual block of ResNet-18 and -34 (He et al., 2016), with torchvision's parameter names."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = conv_norm(inputs, width, kernel=1, stride=stride) if stride > 1 else nn.Identity()
+
+    def forward(self, feature_mchw: Tensor) -> Tensor:
+        inner = functional.relu(self.bn1(self.conv1(feature_mchw)))
+        return functional.relu(self.downsample(feature_mchw) + self.bn2(self.conv2(inner)))
+
+
+class ResNetEncoder(nn.Module):
+    """ResNet-18 or -34 up to stride 16. The geometry channels are added where its stem ends."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.cues = nn.Conv2d(PIXEL_CHANNELS, 64, 3, padding=1)
+        inputs = 64
+        layers: list[nn.Sequential] = []
+        for index, (width, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
+            first = BasicBlock(inputs, width, stride=2 if index else 1)
+            layers.append(nn.Sequential(first, *(BasicBlock(width, width, stride=1) for _ in range(count - 1))))
+            inputs = width
+        self.layer1, self.layer2, self.layer3 = layers
+
+    def forward(self, rgb_m3hw: Tensor, cue_mchw: Tensor) -> list[Tensor]:
+        stem = functional.relu(self.bn1(self.conv1(rgb_m3hw)) + self.cues(cue_mchw))
+        at_4 = self.layer1(functional.max_pool2d(stem, 3, 2, 1))
+        at_8 = self.layer2(at_4)
+        return [at_4, at_8, self.layer3(at_8)]
+
+    def load_imagenet(self, path: Path) -> None:
+        """Load published ImageNet weights: a .safetensors file or a torch state dict with torchvision's names.
+
+        What lies behind stride 16 is left out. Raises ValueError when names or shapes differ.
+        """
+        weights = load_file(str(path)) if path.suffix == '.safetensors' else torch.load(path, weights_only=True)
+        weights = {name: value for name, value in weights.items() if not name.startswith(UNUSED_IMAGENET)}
+        own = self.state_dict()
+        expected = {name for name in own if not name.startswith('cues.') and not name.endswith('num_batches_tracked')}
+        found = {name for name in weights if not name.endswith('num_batches_tracked')}
+        wrong = sorted(expected ^ found) or sorted(name for name in expected if own[name].shape != weights[name].shape)
+        if wrong:
+            raise ValueError(f'{path}: not the weights of this encoder: {", ".join(wrong[:5])} differ')
+        self.load_state_dict({name: weights[name] for name in expected}, strict=False)
+
+
+def make_encoder(config: NetworkConfig) -> nn.Module:
+    """The encoder that the config names; called with (rgb, cues), it returns features at strides 4, 8 and 16."""
+    kind: Callable[[NetworkConfig], nn.Module] = ResidualEncoder if config.encoder == 'residual' else ResNetEncoder
+    return kind(config)

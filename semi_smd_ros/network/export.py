@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from semi_smd_ros.network.checkpoint import load_checkpoint
-from semi_smd_ros.network.config import NetworkConfig
-from semi_smd_ros.network.model import FEATURE_STRIDE, NetworkInput, SemiSmdNetwork
+from semi_smd_ros.network.config import FEATURE_STRIDE, NetworkConfig
+from semi_smd_ros.network.model import NetworkInput, SemiSmdNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,21 @@ INPUTS = ('images', 'intrinsics', 'base_T_cam', 'camera_valid', 'memory', 'memor
 OUTPUTS = ('depth', 'confidence', 'semantics', 'memory_out', 'ego_motion')
 DEPTH_MAP = (
     'depth[m] = clip(exp(offset) * ground(ray) ** weight, depth_min, depth_max) with ground(ray) the Z depth of the '
-    'plane z = 0 of base, at most {far:g} m; +inf where sky; the output tensor holds metres'
+    'ground plane that the network estimates, at most {far:g} m; +inf where sky; the output tensor holds metres'
 )
+
+
+FP16_SCOPES = ('encoder', 'coarse', 'fusion', 'decoder', 'heads')
+
+
+def needs_fp32(node: str) -> bool:
+    """Whether a node of the exported graph, by its name, must stay in FP32 in an engine of mixed precision.
+
+    Rays, the ground's and the motion's normal equations, positions of matches and the map from log depth to metres
+    lose metric scale in FP16; convolutions, attention, its LayerNorm and softmax do not, and are nearly all the cost.
+    """
+    parts = node.split('/')
+    return len(parts) < 4 or parts[1] != 'network' or parts[2] not in FP16_SCOPES
 
 
 class EngineModule(nn.Module):
@@ -90,6 +103,7 @@ def metadata(config: NetworkConfig, card: dict[str, Any]) -> dict[str, Any]:
         'depth_max': config.depth_max,
         'depth_map': DEPTH_MAP.format(far=config.prior_far),
         'classes': list(config.classes),
+        'fp16_scopes': list(FP16_SCOPES),
         'trained_on': card['trained_on'],
         'scores': card['scores'],
         'command': card['command'],
@@ -132,7 +146,13 @@ def declare_shapes(model: onnx.ModelProto, config: NetworkConfig) -> None:
     """Give the outputs the fixed sizes that tracing leaves unnamed, so that readers can check them."""
     image, coarse = (config.height, config.width), (config.height // 4, config.width // 4)
     memory = (config.memory_channels, config.height // FEATURE_STRIDE, config.width // FEATURE_STRIDE)
-    shapes = {'depth': (1, *image), 'confidence': (1, *image), 'semantics': coarse, 'memory_out': memory}
+    shapes: dict[str, tuple[int, ...]] = {
+        'depth': (1, *image),
+        'confidence': (1, *image),
+        'semantics': coarse,
+        'memory_out': memory,
+        'ego_motion': (4,),
+    }
     for output in model.graph.output:
         for dimension, size in zip(output.type.tensor_type.shape.dim[1:], shapes.get(output.name, ()), strict=False):
             dimension.dim_value = size
@@ -156,7 +176,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     size = (options.size[0], options.size[1]) if options.size else None
-    export_checkpoint(options.checkpoint, options.output, size)
+    try:
+        export_checkpoint(options.checkpoint, options.output, size)
+    except ValueError as error:  # a CheckpointError, or a size that cannot be
+        parser.error(str(error))
     return 0
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dense outputs: log depth, its expected error, sky, semantics.
 
-Log depth = offset + weight x log depth of the flat ground, the weight 1 where a pixel lies on the ground (so that the
-prior's full-resolution ramp comes through) and 0 on upright things. These maps are predicted at stride 4 and brought to
-full resolution by convex upsampling (Teed and Deng, "RAFT", 2020): every full-resolution pixel is a learned convex
-mixture of its 3x3 coarse neighbours, which keeps edges.
+Log depth = offset + weight x log depth of the estimated ground, the weight 1 where a pixel lies on the ground (so that
+the ground's full-resolution ramp comes through) and 0 on upright things. These maps are predicted at stride 4 and
+brought to full resolution by convex upsampling (Teed and Deng, "RAFT", 2020): every full-resolution pixel is a learned
+convex mixture of its 3x3 coarse neighbours, which keeps edges.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semi_smd_ros.network.coarse import GROUND_LOGIT, INITIAL_SCALE, OFFSET
 from semi_smd_ros.network.config import NetworkConfig
 
 STRIDE = 4
-MIXTURE_LIMIT = 8.0  # of the mixture logits: nine times exp(8) still fits FP16
+MIXTURE_LIMIT = 8.0  # of the mixture logits
+# A common factor, which cancels: in FP16 the sum of nine weighted values below 130 stays in range.
+MIXTURE_SHIFT = 4.0
+INITIAL_SKY = -1.0
+INITIAL_LOG_ERROR = -1.0
 LOG_ERROR_RANGE = (-5.0, 1.5)  # of the predicted mean |log depth error|: 0.7 % .. a factor of 88
 
 
@@ -26,7 +31,8 @@ def convex_upsample(coarse_mchw: Tensor, mixture_mkhw: Tensor) -> Tensor:
     The softmax over the nine taps is written out: engines run it along an inner axis far slower than these sums.
     """
     height, width = coarse_mchw.shape[-2:]
-    weights = mixture_mkhw.clamp(-MIXTURE_LIMIT, MIXTURE_LIMIT).exp()[:, None].chunk(9, dim=2)
+    logit = mixture_mkhw.clamp(-MIXTURE_LIMIT, MIXTURE_LIMIT) - MIXTURE_SHIFT
+    weights = logit.exp()[:, None].chunk(9, dim=2)
     padded = functional.pad(coarse_mchw, (1, 1, 1, 1), mode='replicate')[:, :, None]
     taps = [padded[..., row : row + height, column : column + width] for row in range(3) for column in range(3)]
     mixed = sum((w * tap for w, tap in zip(weights[1:], taps[1:])), start=weights[0] * taps[0])
@@ -46,6 +52,10 @@ class DenseHeads(nn.Module):
         self.dense = nn.Conv2d(width, 4, 3, padding=1)
         self.mixture = nn.Conv2d(width, 9 * STRIDE * STRIDE, 1)
         self.semantics = nn.Conv2d(width, len(config.classes), 1)
+        with torch.no_grad():  # an untrained network's depth is about the ground's
+            self.dense.weight.mul_(INITIAL_SCALE)
+            assert self.dense.bias is not None
+            self.dense.bias.copy_(torch.tensor((GROUND_LOGIT, OFFSET, INITIAL_SKY, INITIAL_LOG_ERROR)))
 
     def forward(self, feature_mchw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         full = convex_upsample(self.dense(feature_mchw).float(), self.mixture(feature_mchw).float())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Semi-SMD network: encoder, space-time fusion, decoder and heads, for rigs of any number of cameras."""
+"""The Semi-SMD network: encoder, ground, matching and motion, fusion, decoder and heads, for rigs of any size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from semi_smd_ros.network import geometry
-from semi_smd_ros.network.config import KEY_STRIDE, NetworkConfig
+from semi_smd_ros.network.coarse import CoarseHeads, CoarseOutput
+from semi_smd_ros.network.config import FEATURE_STRIDE, KEY_STRIDE, NetworkConfig
 from semi_smd_ros.network.decoder import Decoder
-from semi_smd_ros.network.ego_motion import EgoMotionHead
-from semi_smd_ros.network.encoder import Encoder
-from semi_smd_ros.network.fusion import SpaceTimeFusion, TokenPlaces
-from semi_smd_ros.network.geometry import split_cameras
+from semi_smd_ros.network.ego_motion import EgoMotionHead, seen_rays
+from semi_smd_ros.network.encoder import CUE_STRIDE, make_encoder
+from semi_smd_ros.network.fusion import Fusion
+from semi_smd_ros.network.geometry import RayGrid, split_cameras
+from semi_smd_ros.network.ground import GroundPlane
 from semi_smd_ros.network.heads import DenseHeads
+from semi_smd_ros.network.linear import identity
+from semi_smd_ros.network.matching import Match, TemporalMatching
+from semi_smd_ros.network.memory import Memory, recall, remember
+from semi_smd_ros.network.triangulation import depth_cue, triangulate
 
-FEATURE_STRIDE = 16
-IMAGE_MEAN = 0.45
-IMAGE_STD = 0.225
+IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, which published encoder weights expect
+IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,17 @@ class NetworkOutput:
     """Logarithm of the expected |log depth error|: the scale of a Laplace distribution."""
     semantic_logit_bnkhw: Tensor
     """At stride 4."""
+    coarse_log_depth_bnhw: Tensor
+    """At stride 16, from the encoder alone: what ground votes, matching and ego-motion work with."""
+    coarse_semantic_logit_bnkhw: Tensor
+    """At stride 16, from the encoder alone: what makes the semantic tokens."""
+    ground_b3: Tensor
+    """(a, b, c): the ground is z = a x + b y + c in `base`, metres."""
+    match_logit_bnqk: Tensor | None
+    """Similarity of every cell of stride 16 at t with every cell of stride 8 of the same camera at t-1, both row-major;
+    means something only where `past_usable_bn`. None in a network without matching."""
+    past_usable_bn: Tensor
+    """Bool: the camera is valid now and was at t-1, and the memory is valid."""
     memory_bnchw: Tensor
     ego_motion_b44: Tensor
     """`prev_T_now` of the base."""
@@ -60,78 +76,101 @@ class SemiSmdNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.fusion = SpaceTimeFusion(config)
+        self.encoder = make_encoder(config)
+        self.coarse = CoarseHeads(config)
+        self.ground = GroundPlane()
+        if config.match_width:
+            self.matching = TemporalMatching(config)
+            self.ego_motion = EgoMotionHead(config)
+        self.fusion = Fusion(config)
         self.decoder = Decoder(config)
         self.heads = DenseHeads(config)
-        self.ego_motion = EgoMotionHead(config)
 
     def forward(self, inputs: NetworkInput) -> NetworkOutput:
-        height, width = inputs.images_bn3hw.shape[-2:]
-        pixel_rays = self.rays(inputs, height, width, stride=1)
-        token_rays = self.rays(inputs, height, width, stride=FEATURE_STRIDE)
-        key_rays = self.rays(inputs, height, width, stride=KEY_STRIDE)
-        query_places, key_places = self.places(inputs, token_rays), self.places(inputs, key_rays)
+        pose, batch = inputs.base_T_cam_bn44, inputs.images_bn3hw.shape[0]
+        rays_16, valid_bn = self.rays(inputs, FEATURE_STRIDE), inputs.camera_valid_bn > 0.5
+        past = recall(inputs.memory_bnchw, inputs.memory_valid_b, valid_bn, pose, self.config.widths[2])
 
-        valid_bn = inputs.camera_valid_bn > 0.5
-        past_bnchw, past_usable_bn = self.recall(inputs, valid_bn)
-        rig = (inputs.intrinsics_bn33, inputs.base_T_cam_bn44)
-        neighbours_bnn = geometry.neighbour_mask(*rig, width, math.radians(self.config.neighbour_margin_deg))
-
-        pyramid = self.encoder(self.encoder_input(inputs, pixel_rays, valid_bn))
-        batch = inputs.images_bn3hw.shape[0]
+        pyramid = self.encode(inputs, valid_bn)
+        feature_bnchw = split_cameras(pyramid[2], batch)
+        coarse = self.coarse(feature_bnchw, rays_16.log_ground_depth())
+        ground_b3 = self.ground(
+            coarse.vote_bnvq, coarse.vote_logit_bnvq, rays_16, valid_bn, past.ground_b3, past.ground_known_b
+        )
+        match, keys_bnmhw, ego_motion_b44, cue_bn3hw = self.move(inputs, pyramid, coarse, rays_16, past)
         fused_bnchw = self.fusion(
-            split_cameras(pyramid[2], batch),
-            past_bnchw,
-            query_places,
-            key_places,
-            sees_bnn=neighbours_bnn & valid_bn[:, None, :],
-            sees_past_bn=past_usable_bn,
+            feature_bnchw,
+            coarse.semantic_logit_bnkhw,
+            past,
+            rays_16,
+            self.rays(inputs, KEY_STRIDE),
+            sees_bnn=self.neighbours(inputs) & valid_bn[:, None, :],
         )
-        ground_weight, offset, sky_logit, log_error, semantic_logit = self.heads(
-            self.decoder(fused_bnchw.flatten(0, 1), pyramid)
+        ground_8, ground_4 = (self.rays(inputs, stride).ground_channels(ground_b3).flatten(0, 1) for stride in (8, 4))
+        decoded = self.decoder(fused_bnchw.flatten(0, 1), cue_bn3hw.flatten(0, 1), pyramid, ground_8, ground_4)
+        ground_weight, offset, sky_logit, log_error, semantic_logit = (
+            split_cameras(prediction, batch) for prediction in self.heads(decoded)
         )
-        log_ground_bnhw = pixel_rays.ground_depth_bnhw.log()
         return NetworkOutput(
-            log_depth_bnhw=split_cameras(offset, batch) + split_cameras(ground_weight, batch) * log_ground_bnhw,
-            sky_logit_bnhw=split_cameras(sky_logit, batch),
-            log_error_bnhw=split_cameras(log_error, batch),
-            semantic_logit_bnkhw=split_cameras(semantic_logit, batch),
-            memory_bnchw=self.remember(fused_bnchw, valid_bn),
-            ego_motion_b44=self.ego_motion(
-                fused_bnchw, past_bnchw, query_places.channels_bnchw, inputs.base_T_cam_bn44, past_usable_bn
-            ),
+            log_depth_bnhw=offset + ground_weight * self.rays(inputs, 1).log_ground_depth(ground_b3),
+            sky_logit_bnhw=sky_logit,
+            log_error_bnhw=log_error,
+            semantic_logit_bnkhw=semantic_logit,
+            coarse_log_depth_bnhw=coarse.log_depth_bnhw,
+            coarse_semantic_logit_bnkhw=coarse.semantic_logit_bnkhw,
+            ground_b3=ground_b3,
+            match_logit_bnqk=None if match is None else match.logit_bnqk,
+            past_usable_bn=past.usable_bn,
+            memory_bnchw=remember(valid_bn, ground_b3, pose, coarse.log_depth_bnhw, fused_bnchw, keys_bnmhw),
+            ego_motion_b44=ego_motion_b44,
         )
 
-    def rays(self, inputs: NetworkInput, height: int, width: int, stride: int) -> geometry.RayGrid:
-        far = self.config.prior_far
-        return geometry.ray_grid(inputs.intrinsics_bn33, inputs.base_T_cam_bn44, height, width, stride, far)
+    def rays(self, inputs: NetworkInput, stride: int) -> RayGrid:
+        height, width = inputs.images_bn3hw.shape[-2:]
+        rig = (inputs.intrinsics_bn33, inputs.base_T_cam_bn44)
+        return geometry.ray_grid(*rig, height, width, stride, self.config.prior_far)
 
-    def places(self, inputs: NetworkInput, rays: geometry.RayGrid) -> TokenPlaces:
-        channels = geometry.token_channels(rays, inputs.base_T_cam_bn44)
-        return TokenPlaces(channels, *geometry.ray_angles(rays, inputs.base_T_cam_bn44))
+    def neighbours(self, inputs: NetworkInput) -> Tensor:
+        """(B,N,N) bool: who sees nearly the same; every camera is its own neighbour."""
+        width, margin = inputs.images_bn3hw.shape[-1], math.radians(self.config.neighbour_margin_deg)
+        return geometry.neighbour_mask(inputs.intrinsics_bn33, inputs.base_T_cam_bn44, width, margin)
 
-    def encoder_input(self, inputs: NetworkInput, rays: geometry.RayGrid, valid_bn: Tensor) -> Tensor:
-        """Normalised RGB (zeros for a missing camera, whatever its buffer holds) and the geometry channels."""
-        cues = geometry.pixel_channels(rays, inputs.intrinsics_bn33, inputs.base_T_cam_bn44)
+    def encode(self, inputs: NetworkInput, valid_bn: Tensor) -> list[Tensor]:
+        """Features at strides 4, 8 and 16. A missing camera is a grey picture, whatever its buffer holds."""
+        rays = self.rays(inputs, CUE_STRIDE)
+        cues = geometry.pixel_channels(rays, inputs.intrinsics_bn33, inputs.base_T_cam_bn44).flatten(0, 1)
         if not self.config.sees_images:
-            return cues.flatten(0, 1)
-        rgb = (inputs.images_bn3hw - IMAGE_MEAN) / IMAGE_STD
-        rgb = torch.where(valid_bn[:, :, None, None, None], rgb, torch.zeros_like(rgb))
-        return torch.cat((rgb, cues), dim=2).flatten(0, 1)
+            return self.encoder(None, cues)
+        mean, std = (torch.tensor(v, device=cues.device).reshape(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+        rgb = (inputs.images_bn3hw - mean) / std
+        return self.encoder(
+            torch.where(valid_bn[..., None, None, None], rgb, torch.zeros_like(rgb)).flatten(0, 1), cues
+        )
 
-    def recall(self, inputs: NetworkInput, valid_bn: Tensor) -> tuple[Tensor, Tensor]:
-        """Features at t-1 (zeros where unusable, whatever the buffer holds) and which cameras may use them."""
-        has_memory = (inputs.memory_valid_b > 0.5)[:, None]
-        was_valid_bn = inputs.memory_bnchw[:, :, 0, 0, 0] > 0.5
-        usable_bn = has_memory & was_valid_bn & valid_bn
-        past = inputs.memory_bnchw[:, :, 1:]
-        return torch.where(usable_bn[:, :, None, None, None], past, torch.zeros_like(past)), usable_bn
+    def move(
+        self, inputs: NetworkInput, pyramid: list[Tensor], coarse: CoarseOutput, rays: RayGrid, past: Memory
+    ) -> tuple[Match | None, Tensor, Tensor, Tensor]:
+        """Match with t-1, solve the joint ego-motion, triangulate with it.
 
-    def remember(self, fused_bnchw: Tensor, valid_bn: Tensor) -> Tensor:
-        """The memory: one plane that says which cameras were valid, then the fused features."""
-        flag = valid_bn[:, :, None, None, None].to(torch.float32).expand_as(fused_bnchw[:, :, :1])
-        return torch.cat((flag, fused_bnchw.float()), dim=2)
+        Returns the match, the keys to remember (B,N,4M,h,w), `prev_T_now` (B,4,4) and the decoder's cue (B,N,3,h,w).
+        What triangulation sees is detached: near parallel rays its gradients have no bound.
+        """
+        batch, size = inputs.images_bn3hw.shape[0], coarse.log_depth_bnhw.shape[-2:]
+        coarse_bnq = coarse.log_depth_bnhw.flatten(2)
+        if not self.config.match_width:
+            zero = torch.zeros_like(coarse_bnq)
+            cue = depth_cue(coarse_bnq, zero, zero, past.usable_bn)
+            still = identity(4, zero.device).expand(batch, 4, 4)
+            return None, past.match_bnmhw, still, cue.reshape(batch, -1, 3, *size)
+        query, keys = self.matching.features(pyramid, batch)
+        match = self.matching(query, past.match_bnmhw, inputs.intrinsics_bn33)
+        motion = self.ego_motion(coarse, match, rays, past.usable_bn)
+        limits = self.config.depth_min, self.config.depth_max
+        seen = seen_rays(match, inputs.base_T_cam_bn44)
+        log_depth, confidence = triangulate(rays, seen.detach(), motion.detach(), limits)
+        confidence = confidence * match.confidence_bnq.detach()
+        cue = depth_cue(coarse_bnq, log_depth, confidence, past.usable_bn)
+        return match, keys, motion, cue.reshape(batch, -1, 3, *size)
 
     def empty_memory(self, batch: int, cameras: int, height: int, width: int) -> Tensor:
         """Zeros of the memory's shape for images of height x width, for the first instant."""
@@ -141,8 +180,8 @@ class SemiSmdNetwork(nn.Module):
     def publish(self, output: NetworkOutput, camera_valid_bn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Depth (B,N,1,H,W) in metres with +inf in the sky, confidence (B,N,1,H,W), class index (B,N,h,w) int32.
 
-        Confidence is the expected min(d / true, true / d) = exp(-expected |log error|), in the sky the probability of
-        sky, and 0 for a missing camera.
+        Confidence is the geometric mean of min(d / true, true / d), exp(-expected |log error|); in the sky the
+        probability of sky, and 0 for a missing camera.
         """
         limits = math.log(self.config.depth_min), math.log(self.config.depth_max)
         depth = output.log_depth_bnhw.clamp(*limits).exp()

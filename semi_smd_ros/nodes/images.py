@@ -10,6 +10,7 @@ from typing import Any
 from ..rig import CameraModel
 from ..runtime import CameraImage, InputError, check_layout, decode_compressed, decode_raw
 from ..runtime.compressed_size import compressed_size
+from ..runtime.preprocess import decode_reduction
 from .ros import cv_bridge
 
 # What CvBridge views without a copy and without an opinion of its own; the rest is viewed by the runtime.
@@ -73,9 +74,13 @@ def _refused(header: Any, stamp_ns: int, is_compressed: bool, error: InputError)
 
 
 class ImageDecoder:
-    """Pixels of received images. Raises InputError for whatever cannot be used."""
+    """Pixels of received images. Raises InputError for whatever cannot be used.
 
-    def __init__(self) -> None:
+    JPEGs come as small as a network of `network_size` (width, height) allows; in full where that is None.
+    """
+
+    def __init__(self, network_size: tuple[int, int] | None = None) -> None:
+        self._network_size = network_size
         self._bridge = cv_bridge.CvBridge()
 
     def __call__(self, image: ReceivedImage, model: CameraModel) -> CameraImage:
@@ -86,11 +91,12 @@ class ImageDecoder:
         message = image.message
         # What has not begun by now is begun here, since who asks may be the very thread that would do it.
         begun = None if image.picture is None or image.picture.cancel() else image.picture.result()
-        if begun is not None:
+        # One begun for an older calibration may have been made smaller than this one allows.
+        if begun is not None and self._reduction(model) % begun.reduction == 0:
             decoded = begun
         elif image.is_compressed:
             _check_size(compressed_size(memoryview(message.data).cast('B')), model)
-            decoded = decode_compressed(message.data, message.format, image.stamp_ns)
+            decoded = decode_compressed(message.data, message.format, image.stamp_ns, self._reduction(model))
         elif message.encoding in BRIDGED_ENCODINGS and message.step % _BYTES.get(message.encoding, 1) == 0:
             decoded = CameraImage(self._view(message), message.encoding, image.stamp_ns)
         else:
@@ -100,6 +106,9 @@ class ImageDecoder:
             )  # fmt: skip
         _check_size(decoded.size, model)
         return decoded
+
+    def _reduction(self, model: CameraModel) -> int:
+        return 1 if self._network_size is None else decode_reduction(model, *self._network_size)
 
     def _view(self, message: Any) -> Any:
         try:

@@ -96,6 +96,8 @@ class InputSubscription:
         self.refresh()
         names = incompatible_publishers(self._node, self.topic, self.qos) if self.incompatible else []
         if not names:
+            if not self._node.count_publishers(self.topic):
+                self.incompatible = ''  # it has gone
             return ''
         return (
             f'node {", ".join(names)} offers an incompatible {self.incompatible} on {self.topic}, so nothing is '
@@ -138,7 +140,8 @@ class InputSubscription:
         try:
             self._subscriber = self._made(events)
         except UnsupportedEventTypeError:  # not every middleware counts what it loses
-            del events['message_lost']
+            if events.pop('message_lost', None) is None:
+                raise
             self._subscriber = self._made(events)
         self._subscriber.registerCallback(self._on_message)
 

@@ -10,9 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from ..rig import Rig, RigError
+from ..rig import CameraModel, RectifyMap, Rig, RigError
 from ..runtime import CameraImage, InputError, ModelError, SurroundDepth, SurroundDepthPipeline, SurroundFrame
 from ..runtime import SynchronizedSet as ImageSet
+from ..runtime.preprocess import rectified
 from .camera_stats import CameraStats
 from .cameras import reject_image
 from .counters import SetCounters
@@ -58,8 +59,9 @@ class SetProcessor:
         self._now_ns = now_ns
         self._on_time_back = on_time_back
         self._on_fatal = on_fatal
-        self._decode = ImageDecoder()
-        self._decoder = EarlyDecoder(len(self._cameras))
+        spec = pipeline.engine.spec
+        self._decode = ImageDecoder((spec.width, spec.height))
+        self._decoder = EarlyDecoder(len(self._cameras), self._decode)
         self._watch = PictureWatch(len(self._cameras))
         self._reset_reason: str | None = None
         self._last_stamp_ns: int | None = None
@@ -75,14 +77,15 @@ class SetProcessor:
         self._decoder.close()
 
     def prepare(self, index: int, image: ReceivedImage) -> ReceivedImage:
-        """Begin to decode a compressed image that has just come, for a set that will want it soon.
+        """Begin to decode and rectify a compressed image that has just come, for a set that will want it soon.
 
+        Raw ones wait for their set: rectifying them would take the processor from receiving the others, and gains less.
         Called in the node's executor; gives the image to be put into the set.
         """
         model = self._assembler.model(index)
         if not image.is_compressed or image.problem is not None or model is None or not self._outputs.wants_anything:
             return image
-        return self._decoder.begin(index, image, model)
+        return self._decoder.begin(index, image, model, self._remap(index, model))
 
     def process(self, images: ImageSet) -> bool:
         """Work on one set; returns False while the rig is not complete, so that the set can be tried again."""
@@ -137,10 +140,9 @@ class SetProcessor:
         started = time.perf_counter()
         received: tuple[ReceivedImage | None, ...] = images.items
         with self._pipeline.stats.measure('decode'):
-            # JPEGs take longer than all else beside the engine, and OpenCV decodes each in one thread.
-            packed = any(image is not None and image.is_compressed for image in received)
+            # OpenCV decodes each JPEG in one thread.
             usable_of = partial(self._usable, rig=rig, problems=problems)
-            pictures = tuple((self._decoder.map if packed else map)(usable_of, range(len(received)), received))
+            pictures = self._decoder.map(usable_of, range(len(received)), received)
         usable = sum(picture is not None for picture in pictures)
         if usable < self.min_cameras:
             self._drop(
@@ -153,6 +155,8 @@ class SetProcessor:
         cloud = self._pipeline.cloud(depth) if depth.depth_nhw.size and self._outputs.wants_cloud else None
         with self._pipeline.stats.measure('publish'):
             self._outputs.publish(depth, [None if image is None else image.header for image in received], cloud)
+            if cloud is not None:
+                self._pipeline.recycle(cloud)
         self._pipeline.stats.add('total', (time.perf_counter() - started) * 1e3)
         self._note_latency(images.stamp_ns)
         self._counters.went_out()
@@ -182,12 +186,22 @@ class SetProcessor:
             return None
         if name in problems:
             return None
+        model = rig.cameras[index].model
         try:
-            return self._decode(image, rig.cameras[index].model)
+            picture = self._decode(image, model)
+            remap = self._remap(index, model)
+            return picture if remap is None else rectified(picture, remap)
         except InputError as error:
             if image.problem is None:  # those were counted when they came
                 reject_image(name, stats, error, self._log)
             return None
+
+    def _remap(self, index: int, model: CameraModel) -> RectifyMap | None:
+        """The map of camera `index`, if the pipeline has one of this calibration."""
+        prepared = self._pipeline.prepared
+        if prepared is None or prepared.source.cameras[index].model is not model:
+            return None
+        return prepared.maps[index]
 
     def _note_latency(self, stamp_ns: int) -> None:
         """From the newest stamp of the set to now; only where both come from the same clock."""

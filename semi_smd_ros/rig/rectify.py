@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from dataclasses import dataclass
 
 import cv2
@@ -28,16 +29,28 @@ class _Band:
     map2: np.ndarray
 
 
+class _Scratch(threading.local):
+    """What a thread halves into, by what is left of the factor: for all maps, since it is used up at once."""
+
+    def __init__(self) -> None:
+        self.by_factor: dict[int, np.ndarray] = {}
+
+
+_SCRATCH = _Scratch()
+
+
 class RectifyMap:
     """Takes a raw camera image to an undistorted pinhole image of the network's size in one `cv2.remap`.
 
     The target keeps the whole image: its intrinsics are those of `P` (the rectified image that the calibration
     asks for) or, without one, of `K`, scaled to the new size. An image more than twice as large as its target is halved
     first (once or more, by averaging 2x2 pixels), until bilinear sampling steps by less than two pixels and can't skip
-    any. Halving and sampling go band by band, so that what is halved is sampled from the cache. One thread at a time.
+    any. Halving and sampling go band by band, so that what is halved is sampled from the cache. Any number of threads
+    may call it at a time.
 
     Attributes: `model` (the undistorted target camera), `valid_hw` (bool: the target pixel looks at a pixel of
-    the source image), `reduction` (the factor of the halvings together: 1, 2, 4, ...).
+    the source image), `reduction` (the factor of the halvings together: 1, 2, 4, ...), `source_reduction` (the largest
+    factor of two that the source may have been reduced by already, see `__call__`).
     """
 
     def __init__(self, camera: CameraModel, width: int, height: int) -> None:
@@ -63,23 +76,34 @@ class RectifyMap:
         reduced_u = np.clip((map_u + 0.5) / self.reduction - 0.5, 0, self._reduced_size[0] - 1)
         reduced_v = np.clip((map_v + 0.5) / self.reduction - 0.5, 0, self._reduced_size[1] - 1)
         self._bands = _bands(reduced_u.astype(np.float32), reduced_v.astype(np.float32), self._reduced_size)
-        self._scratch: dict[int, np.ndarray] = {}
+        self.source_reduction = self.reduction
+        # What a lens or `P` magnifies here and there would be enlarged from too small a picture.
+        most = _least_step(map_u, map_v, self.valid_hw)
+        while self.source_reduction > 1 and (
+            self.source_reduction > most or any(size % self.source_reduction for size in self.source_size)
+        ):
+            self.source_reduction //= 2
 
-    def __call__(self, image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, image: np.ndarray, out: np.ndarray | None = None, reduced_by: int = 1) -> np.ndarray:
         """Rectify `image` (H,W) or (H,W,C) of the camera's size; returns the target size, same dtype.
 
-        `out`, where given, is written and returned. Raises ValueError when the image has another size than the
-        calibration.
+        `reduced_by`: the image comes reduced by this factor already, a divisor of `reduction`, in such a way that each
+        of its pixels stands for that many columns and rows of the camera's. `out`, where given, is written and
+        returned. Raises ValueError when the image has another size than the calibration.
         """
         height, width = image.shape[:2]
-        if (width, height) != self.source_size:
+        if (width * reduced_by, height * reduced_by) != self.source_size:
+            reduced = f' reduced by {reduced_by}' if reduced_by > 1 else ''
             raise ValueError(
-                f'image is {width}x{height}; the calibration is for {self.source_size[0]}x{self.source_size[1]}'
+                f'image is {width}x{height}; the calibration is for '
+                f'{self.source_size[0]}x{self.source_size[1]}{reduced}'
             )
+        if self.reduction % reduced_by:
+            raise ValueError(f'image is reduced by {reduced_by}; expected a divisor of {self.reduction}')
         if out is None:
             out = np.empty((self.model.height, self.model.width, *image.shape[2:]), image.dtype)
         for band in self._bands:
-            rows = self._reduced(image, band.top, band.bottom)
+            rows = self._reduced(image, band.top, band.bottom, self.reduction // reduced_by)
             # The map stays inside the band, but for half a step at the image's own edges, which repeats them.
             cv2.remap(
                 rows, band.map1, band.map2, cv2.INTER_LINEAR, dst=out[band.first : band.last],
@@ -87,17 +111,17 @@ class RectifyMap:
             )  # fmt: skip
         return out
 
-    def _reduced(self, image: np.ndarray, top: int, bottom: int) -> np.ndarray:
-        """Rows `top`..`bottom` of the image reduced by `reduction`."""
-        factor, width = self.reduction, self._reduced_size[0]
+    def _reduced(self, image: np.ndarray, top: int, bottom: int, factor: int) -> np.ndarray:
+        """Rows `top`..`bottom` of the image reduced by `factor`, which leaves what the map is for."""
+        width = self._reduced_size[0]
         rows = image[top * factor : bottom * factor, : width * factor]
         while factor > 1:
             factor //= 2
             shape = ((bottom - top) * factor, width * factor, *image.shape[2:])
             size = math.prod(shape)
-            scratch = self._scratch.get(factor)
+            scratch = _SCRATCH.by_factor.get(factor)
             if scratch is None or scratch.dtype != image.dtype or scratch.size < size:
-                scratch = self._scratch[factor] = np.empty(size, image.dtype)
+                scratch = _SCRATCH.by_factor[factor] = np.empty(size, image.dtype)
             half = scratch[:size].reshape(shape)
             cv2.resize(rows, shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
             rows = half
@@ -119,6 +143,17 @@ def _bands(map_u: np.ndarray, map_v: np.ndarray, size: tuple[int, int]) -> list[
         # A lens that bends rows this much would have most of them reduced twice.
         return [_Band(0, height, 0, size[1], *cv2.convertMaps(map_u, map_v, cv2.CV_16SC2))]
     return bands
+
+
+def _least_step(map_u: np.ndarray, map_v: np.ndarray, valid_hw: np.ndarray) -> float:
+    """Least distance in the source, in pixels, between valid neighbours of the target; 0 where there are none."""
+    least = math.inf
+    for axis in (0, 1):
+        steps = np.hypot(np.diff(map_u, axis=axis), np.diff(map_v, axis=axis))
+        both = np.delete(valid_hw, 0, axis) & np.delete(valid_hw, -1, axis)
+        least = min(least, float(steps[both].min(initial=math.inf)))
+    # Positions of large pictures are rounded to a thousandth of a pixel.
+    return 1.001 * least if math.isfinite(least) else 0.0
 
 
 def _source_pixels(

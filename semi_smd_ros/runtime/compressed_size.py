@@ -29,7 +29,7 @@ def compressed_size(data: memoryview) -> tuple[int, int]:
     if head.startswith(_PNG) and head[12:16] == b'IHDR' and _has_whole_chunks(data):
         width, height = struct.unpack('>II', head[16:24])
         return int(width), int(height)
-    if head.startswith(_JPEG):
+    if is_jpeg(data):
         size = _jpeg_size(data)
         if size is not None:
             return size
@@ -38,6 +38,11 @@ def compressed_size(data: memoryview) -> tuple[int, int]:
         f'{len(data)} bytes beginning with {head[:8].hex()} could not be decoded: neither a JPEG nor a PNG, '
         'or not a whole one',
     )
+
+
+def is_jpeg(data: memoryview) -> bool:
+    """Whether the data begin as a JPEG does."""
+    return bytes(data[: len(_JPEG)]) == _JPEG
 
 
 def _has_whole_chunks(data: memoryview) -> bool:

@@ -39,6 +39,11 @@ class SurroundDepthPipeline:
         self._prepared: PreparedRig | None = None
         self._build_cloud = CloudBuilder()
 
+    @property
+    def prepared(self) -> PreparedRig | None:
+        """What was prepared for the newest rig; for any thread."""
+        return self._prepared
+
     def process(self, frame: SurroundFrame, *, depth: bool = True, semantics: bool = True) -> SurroundDepth:
         """One set. Raises InputError for a bad image, ModelError when the model does not fit the rig.
 

@@ -3,16 +3,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 
-from ..rig import RectifyMap, Rig, RigCamera
+from ..rig import CameraModel, RectifyMap, Rig, RigCamera
 from .engine import EngineInputs
 from .frame import SurroundFrame
-from .images import InputError, to_network_size
+from .images import CameraImage, InputError, to_network_size
+
+# What decoders of JPEGs do at a good saving.
+MAX_DECODE_REDUCTION = 4
+
+
+# A model is one object for as long as its calibration holds.
+@lru_cache(maxsize=64)
+def decode_reduction(camera: CameraModel, width: int, height: int) -> int:
+    """By how much (1, 2, 4) JPEGs of `camera` may come smaller out of the decoder for a network of `width` x `height`.
+
+    Never by so much that the network's picture would have to be enlarged anywhere. Whoever feeds a pipeline asks this,
+    so that all get the same pixels.
+    """
+    return min(RectifyMap(camera, width, height).source_reduction, MAX_DECODE_REDUCTION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +67,17 @@ def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
     return PreparedRig(rig, rig.fingerprint(), maps, rectified, known, scratch_hw3, scratch_n3hw)
 
 
+def rectified(image: CameraImage, remap: RectifyMap) -> CameraImage:
+    """`image` with the picture that `rectify_images` would make of it by `remap`; as it is where they do not fit.
+
+    For any thread, while the others of its set are still on their way.
+    """
+    if image.rectified_by is remap or image.size != remap.source_size or remap.reduction % image.reduction:
+        return image
+    picture = to_network_size(image, partial(remap, reduced_by=image.reduction))
+    return replace(image, rectified_hw3=picture, rectified_by=remap)
+
+
 def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
     """Rectified RGB images (N,H,W,3) uint8 of a frame; black where a camera has none.
 
@@ -70,14 +95,17 @@ def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
                 f'camera {camera.name}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
                 f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
             )
-        to_network_size(image, partial(_remap, remap, prepared.scratch_hw3), out=images[i])
+        if image.rectified_hw3 is not None and image.rectified_by is remap:
+            images[i] = image.rectified_hw3
+            continue
+        to_network_size(image, partial(_remap, remap, prepared.scratch_hw3, image.reduction), out=images[i])
     return images
 
 
-def _remap(remap: RectifyMap, scratch_hw3: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def _remap(remap: RectifyMap, scratch_hw3: np.ndarray, reduced_by: int, pixels: np.ndarray) -> np.ndarray:
     # Memory that is new to the process costs more than what is done in it.
     fits = pixels.dtype == np.uint8 and pixels.shape[2:] == (3,)
-    return remap(pixels, out=scratch_hw3 if fits else None)
+    return remap(pixels, scratch_hw3 if fits else None, reduced_by)
 
 
 def engine_inputs(frame: SurroundFrame, prepared: PreparedRig, images_nhw3: np.ndarray) -> EngineInputs:

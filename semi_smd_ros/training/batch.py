@@ -43,6 +43,10 @@ class Batch:
     semantics_tbnhw: Tensor
     """int64 at stride 4, 255 ignored."""
     prev_T_now_tb44: Tensor
+    ground_tb3: Tensor
+    """(a, b, c): the road under the vehicle is z = a x + b y + c in `base`."""
+    moving_tbnhw: Tensor
+    """bool at stride 4: things that move by themselves."""
 
 
 def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, generator: np.random.Generator) -> Batch:
@@ -68,6 +72,8 @@ def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, gen
         depth_tbnhw=stack([s.depth_tnhw for s in samples], torch.float32),
         semantics_tbnhw=stack([s.semantics_tnhw for s in samples], torch.int64),
         prev_T_now_tb44=stack([s.prev_T_now_t44 for s in samples], torch.float32),
+        ground_tb3=stack([ground_height(s.ground_plane_t4) for s in samples], torch.float32),
+        moving_tbnhw=stack([s.moving_tnhw for s in samples], torch.bool),
     )
 
 
@@ -83,18 +89,34 @@ def mirrored(sample: Sample) -> Sample:
         intrinsics_n33=intrinsics,
         base_T_cam_n44=MIRROR_LEFT @ sample.base_T_cam_n44 @ MIRROR_RIGHT,
         prev_T_now_t44=MIRROR_LEFT @ sample.prev_T_now_t44 @ MIRROR_LEFT,
+        ground_plane_t4=sample.ground_plane_t4 @ MIRROR_LEFT,
+        moving_tnhw=sample.moving_tnhw[..., ::-1],
     )
 
 
+def ground_height(plane_t4: np.ndarray) -> np.ndarray:
+    """Planes (n, d) with n.x + d = 0 to (a, b, c) with z = a x + b y + c, (T,3)."""
+    normal_x, normal_y, normal_z, distance = np.moveaxis(plane_t4, -1, 0)
+    return np.stack((-normal_x, -normal_y, -distance), axis=-1) / normal_z[..., None]
+
+
 def with_calibration_noise(sample: Sample, strength: Augmentation, generator: np.random.Generator) -> Sample:
-    """The network is told slightly wrong extrinsics: a common tilt of the vehicle and errors of every camera."""
-    noisy = sample.base_T_cam_n44.copy()
-    tilt = np.radians(generator.normal(0, strength.common_tilt_deg, 3)) * (1, 1, 0)
+    """The network is told slightly wrong extrinsics: `base` tilted for all, and errors of every camera.
+
+    What is given in `base` is given in the tilted one.
+    """
+    tilt = np.eye(4)
+    tilt[:3, :3] = small_rotation(np.radians(generator.normal(0, strength.common_tilt_deg, 3)) * (1, 1, 0))
+    noisy = tilt @ sample.base_T_cam_n44
     for pose in noisy:
-        own = np.radians(generator.normal(0, strength.rotation_noise_deg, 3))
-        pose[:3, :3] = small_rotation(tilt) @ pose[:3, :3] @ small_rotation(own)
-        pose[:3, 3] = small_rotation(tilt) @ pose[:3, 3] + generator.normal(0, strength.translation_noise_m, 3)
-    return replace(sample, base_T_cam_n44=noisy)
+        pose[:3, :3] = pose[:3, :3] @ small_rotation(np.radians(generator.normal(0, strength.rotation_noise_deg, 3)))
+        pose[:3, 3] += generator.normal(0, strength.translation_noise_m, 3)
+    return replace(
+        sample,
+        base_T_cam_n44=noisy,
+        prev_T_now_t44=tilt @ sample.prev_T_now_t44 @ tilt.T,
+        ground_plane_t4=sample.ground_plane_t4 @ tilt.T,
+    )
 
 
 def small_rotation(vector: np.ndarray) -> np.ndarray:

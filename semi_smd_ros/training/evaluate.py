@@ -19,7 +19,7 @@ from semi_smd_ros.network.config import IGNORE_CLASS
 from semi_smd_ros.network.geometry import ray_grid
 from semi_smd_ros.network.model import NetworkInput, SemiSmdNetwork
 from semi_smd_ros.training.batch import Batch, make_batch
-from semi_smd_ros.training.losses import motion_errors
+from semi_smd_ros.training.losses import ground_error, motion_errors
 from semi_smd_ros.training.pool import held_out_samples
 from semi_smd_ros.training.samples import TEST_SEEDS, Sample
 
@@ -120,6 +120,9 @@ def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, fl
         is_sky, says_sky = torch.isposinf(batch.depth_tbnhw[-1]) & known, torch.isposinf(depth[:, :, 0]) & known
         sky_hit, sky_any = sky_hit + int((is_sky & says_sky).sum()), sky_any + int((is_sky | says_sky).sum())
 
+        flat = torch.zeros_like(output.ground_b3)
+        for name, guess in (('ground', output.ground_b3), ('ground_flat', flat)):
+            motion.setdefault(f'{name}_error_m', []).append(float(ground_error(guess, batch.ground_tb3[-1])))
         true_motion = batch.prev_T_now_tb44[-1]
         still = torch.eye(4)[None]
         for name, guess in (('ego', output.ego_motion_b44), ('ego_still', still)):

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from semi_smd_ros.network.config import IGNORE_CLASS
+from semi_smd_ros.network.config import FEATURE_STRIDE, IGNORE_CLASS
 from semi_smd_ros.network.model import NetworkOutput
+from semi_smd_ros.training.batch import Batch
+from semi_smd_ros.training.correspondence import cell_centres, matching_loss
 from semi_smd_ros.training.samples import SEMANTIC_STRIDE
 
 THINGS = (5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18)  # pole, light, sign, people and vehicles
+GROUND_RADIUS = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class LossWeights:
     false_sky: float = 4.0
     """How much worse it is to call a thing sky (a wall at 5 m vanishes) than to miss sky."""
     semantics: float = 0.15
+    coarse: float = 0.3
+    """Of depth and semantics at stride 16, against those at full resolution."""
+    ground: float = 0.5
+    matching: float = 0.1
     translation: float = 0.5
     rotation: float = 10.0
     depth_range: tuple[float, float] = (0.5, 200.0)
@@ -65,16 +72,19 @@ def gradient_loss(error_bnhw: Tensor, known_bnhw: Tensor, scales: int = 3) -> Te
     return total / (2 * scales)
 
 
+def ground_error(predicted_b3: Tensor, true_b3: Tensor) -> Tensor:
+    """Mean |difference of height| of two grounds (a, b, c) at eight points GROUND_RADIUS around, metres: (B,)."""
+    angle = torch.arange(8, device=predicted_b3.device) * (math.pi / 4)
+    points = torch.stack((GROUND_RADIUS * angle.cos(), GROUND_RADIUS * angle.sin(), torch.ones_like(angle)))
+    return ((predicted_b3 - true_b3) @ points).abs().mean(-1)
+
+
 def frame_losses(
-    output: NetworkOutput,
-    depth_bnhw: Tensor,
-    semantics_bnhw: Tensor,
-    prev_T_now_b44: Tensor | None,
-    camera_valid_bn: Tensor,
-    weights: LossWeights,
+    output: NetworkOutput, batch: Batch, instant: int, weights: LossWeights, has_memory: bool
 ) -> dict[str, Tensor]:
-    """Weighted terms of one instant. `prev_T_now_b44` is None where there is no memory to tell motion from."""
-    seen_bn11 = (camera_valid_bn > 0.5)[..., None, None]
+    """Weighted terms of one instant; matching and motion only where there is a memory to tell them from."""
+    depth_bnhw, semantics_bnhw = batch.depth_tbnhw[instant], batch.semantics_tbnhw[instant]
+    seen_bn11 = (batch.camera_valid_tbn[instant] > 0.5)[..., None, None]
     nearest, farthest = weights.depth_range
     known = (depth_bnhw > nearest) & (depth_bnhw < farthest) & seen_bn11
     target = torch.where(known, depth_bnhw, torch.ones_like(depth_bnhw)).log()
@@ -91,17 +101,40 @@ def frame_losses(
     entropy = functional.cross_entropy(
         output.semantic_logit_bnkhw.flatten(0, 1), labels.flatten(0, 1), ignore_index=IGNORE_CLASS, reduction='none'
     )
+    pixel_weight = known * thing_weight(labels, weights.thing)
+    coarse_error = output.coarse_log_depth_bnhw - cell_centres(target, FEATURE_STRIDE)
+    coarse_entropy = functional.cross_entropy(
+        output.coarse_semantic_logit_bnkhw.flatten(0, 1),
+        cell_centres(labels, FEATURE_STRIDE // SEMANTIC_STRIDE).flatten(0, 1),
+        ignore_index=IGNORE_CLASS,
+    )
     losses = {
-        'depth': weights.depth * weighted_mean(error.abs(), known * thing_weight(labels, weights.thing)),
+        'depth': weights.depth * weighted_mean(error.abs(), pixel_weight),
+        'coarse_depth': weights.coarse
+        * weights.depth
+        * weighted_mean(coarse_error.abs(), cell_centres(pixel_weight, FEATURE_STRIDE)),
+        'coarse_semantics': weights.coarse * weights.semantics * torch.nan_to_num(coarse_entropy),
+        'ground': weights.ground * ground_error(output.ground_b3, batch.ground_tb3[instant]).mean(),
         'gradient': weights.gradient * gradient_loss(error, known),
         'confidence': weights.confidence * masked_mean(laplace, known),
         'sky': weights.sky * masked_mean(sky, ~torch.isnan(depth_bnhw) & seen_bn11),
         'semantics': weights.semantics * masked_mean(entropy, labels.flatten(0, 1) != IGNORE_CLASS),
     }
-    if prev_T_now_b44 is not None:
-        difference = (output.ego_motion_b44 - prev_T_now_b44).abs()
-        losses['translation'] = weights.translation * difference[:, :3, 3].sum(-1).mean()
-        losses['rotation'] = weights.rotation * difference[:, :3, :3].mean()
+    if has_memory and output.match_logit_bnqk is not None:
+        losses['matching'] = weights.matching * matching_loss(
+            output.match_logit_bnqk,
+            output.past_usable_bn,
+            depth_bnhw,
+            batch.depth_tbnhw[instant - 1],
+            batch.moving_tbnhw[instant],
+            batch.intrinsics_bn33,
+            batch.base_T_cam_bn44,
+            batch.prev_T_now_tb44[instant],
+        )
+        difference = (output.ego_motion_b44 - batch.prev_T_now_tb44[instant]).abs()
+        # log(1 + e): a motion that is far off, as all are before matching has learned, must not drown the rest
+        losses['translation'] = weights.translation * difference[:, :3, 3].sum(-1).log1p().mean()
+        losses['rotation'] = weights.rotation * difference[:, :3, :3].mean((-1, -2)).log1p().mean()
     return losses
 
 

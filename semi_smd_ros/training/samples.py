@@ -39,6 +39,10 @@ class Sample:
     base_T_cam_n44: np.ndarray
     prev_T_now_t44: np.ndarray
     """Motion of the base from frame t-1 to t; the identity for the first frame."""
+    ground_plane_t4: np.ndarray
+    """(n, d) with n.x + d = 0 in `base`: the road's plane under the vehicle."""
+    moving_tnhw: np.ndarray
+    """bool at stride 4: things that move by themselves."""
 
     def save(self, path: Path) -> None:
         """Write uncompressed .npz, complete or not at all."""
@@ -70,18 +74,21 @@ def render_sample(seed: int, height: int, width: int, frames: int = 2) -> Sample
 
 
 def make_sample(rig: SyntheticRig, frames: list[SyntheticFrame]) -> Sample:
-    """Pack rendered frames; semantics are taken at the pixel nearest the centre of every 4x4 cell."""
+    """Pack rendered frames; semantics and moving things are taken at the pixel nearest every 4x4 cell's centre."""
     motions = [np.eye(4)]
     for before, now in pairwise(frames):
         motions.append(np.linalg.inv(before.world_T_base) @ now.world_T_base)
-    half = SEMANTIC_STRIDE // 2
+    every = slice(SEMANTIC_STRIDE // 2, None, SEMANTIC_STRIDE)
+    centres = (..., every, every)
     depth = np.stack([frame.depth_nhw for frame in frames])
     hidden = np.stack([frame.ego_mask_nhw for frame in frames])
     return Sample(
         images_tnhw3=np.stack([frame.images_nhw3 for frame in frames]),
         depth_tnhw=np.where(hidden, np.nan, depth).astype(np.float16),
-        semantics_tnhw=np.stack([f.semantics_nhw for f in frames])[:, :, half::SEMANTIC_STRIDE, half::SEMANTIC_STRIDE],
+        semantics_tnhw=np.stack([frame.semantics_nhw for frame in frames])[centres],
         intrinsics_n33=np.asarray(rig.intrinsics_n33, dtype=np.float64),
         base_T_cam_n44=np.asarray(rig.base_T_cam_n44, dtype=np.float64),
         prev_T_now_t44=np.stack(motions),
+        ground_plane_t4=np.stack([frame.ground_plane_base for frame in frames]),
+        moving_tnhw=np.stack([frame.moving_nhw for frame in frames])[centres],
     )

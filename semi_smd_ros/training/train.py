@@ -26,11 +26,13 @@ def train(
     threads: int = 1,
     command: str = '',
     weights: Path | None = None,
+    imagenet: Path | None = None,
 ) -> Path:
-    """Train into `folder` with a progress bar, from `weights` if given; returns the best checkpoint's path.
+    """Train into `folder` with a progress bar, from `weights` or `imagenet` if given; returns the best checkpoint's
+    path.
 
-    Raises CheckpointError for weights of another network, FileExistsError when the folder already holds a run and
-    `resume` is not set.
+    Raises CheckpointError for weights of another network, ValueError for ImageNet weights that do not fit the encoder,
+    FileExistsError when the folder already holds a run and `resume` is not set.
     """
     if not resume and (folder / STATE_FILE).exists():
         raise FileExistsError(f'{folder} already holds a run; continue it with --resume or choose another folder')
@@ -38,6 +40,8 @@ def train(
     trainer = Trainer(config, CONFIGS[config.network], folder, command)
     if weights is not None:
         trainer.start_from(weights)
+    if imagenet is not None:
+        trainer.start_from_imagenet(imagenet)
     if resume:
         trainer.resume()
     share = TextColumn('{task.percentage:.0f}%')
@@ -58,8 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--workers', type=int, help="rendering processes instead of the config's")
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the training process')
     parser.add_argument('--weights', type=Path, help='begin with the weights of this checkpoint (.safetensors)')
+    parser.add_argument('--imagenet', type=Path, help='begin with these ImageNet weights of a ResNet encoder')
     parser.add_argument('--resume', action='store_true', help='continue the run in the folder')
     options = parser.parse_args(arguments)
+    begins = [name for name in ('weights', 'imagenet', 'resume') if getattr(options, name)]
+    if len(begins) > 1:
+        parser.error(f'got --{" and --".join(begins)}; expected one of them, since each says how the run begins')
     logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[RichHandler(show_path=False)])
     try:
         config = load_train_config(options.config)
@@ -71,7 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
         config = replace(config, workers=options.workers)
     given = sys.argv[1:] if arguments is None else arguments
     command = 'semi-smd train ' + shlex.join(given)
-    train(options.folder, config, options.resume, options.threads, command, options.weights)
+    try:
+        train(options.folder, config, options.resume, options.threads, command, options.weights, options.imagenet)
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        parser.error(str(error))
     return 0
 
 

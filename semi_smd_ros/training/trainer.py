@@ -18,6 +18,7 @@ from torch import Tensor
 
 from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
+from semi_smd_ros.network.encoder import ResNetEncoder
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training.batch import Batch, make_batch
 from semi_smd_ros.training.config import Stage, TrainConfig
@@ -29,7 +30,7 @@ from semi_smd_ros.training.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
 
-VERSION = '0.1.0'
+VERSION = '0.3.0'
 TRAINED_ON = (
     'synthetic pictures only: six-camera frame pairs of rendered streets (semi_smd_ros.datasets.synthetic), random, '
     'DDAD-like and nuScenes-like rigs; no real picture'
@@ -46,16 +47,7 @@ def sequence_loss(network: SemiSmdNetwork, batch: Batch, weights: LossWeights) -
     sums: dict[str, list[Tensor]] = {}
     for instant in range(times):
         output = network(frame_input(batch, instant, memory, memory_valid))
-        motion = batch.prev_T_now_tb44[instant] if instant > 0 else None
-        terms = frame_losses(
-            output,
-            batch.depth_tbnhw[instant],
-            batch.semantics_tbnhw[instant],
-            motion,
-            batch.camera_valid_tbn[instant],
-            weights,
-        )
-        for name, value in terms.items():
+        for name, value in frame_losses(output, batch, instant, weights, has_memory=instant > 0).items():
             sums.setdefault(name, []).append(value)
         memory, memory_valid = output.memory_bnchw, 1.0
     return {name: torch.stack(values).mean() for name, values in sums.items()}
@@ -91,11 +83,22 @@ class Trainer:
     def start_from(self, checkpoint: Path) -> None:
         """Begin with the weights of a checkpoint. Raises CheckpointError when they are of another network."""
         given, _ = load_checkpoint(checkpoint)
-        if given.config != self.network.config:
-            raise CheckpointError(
-                f'{checkpoint}: made for {given.config}, this run trains {self.network.config}; choose its config'
+        theirs, ours = given.config.to_dict(), self.network.config.to_dict()
+        if theirs != ours:
+            differing = ', '.join(
+                f'{name} {theirs[name]} (here {ours[name]})' for name in ours if theirs[name] != ours[name]
             )
+            raise CheckpointError(f'{checkpoint}: of another network: {differing}; choose its config')
         self.network.load_state_dict(given.state_dict())
+
+    def start_from_imagenet(self, weights: Path) -> None:
+        """Begin with published weights of the encoder. Raises ValueError when they are not this encoder's."""
+        encoder = self.network.encoder
+        if not isinstance(encoder, ResNetEncoder):
+            raise ValueError(
+                f'{self.network.config.name} has no ResNet encoder: ImageNet weights fit resnet18 and resnet34'
+            )
+        encoder.load_imagenet(weights)
 
     def resume(self) -> None:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""

@@ -96,7 +96,7 @@ def test_what_is_published_is_what_the_pipeline_gives_offline(result: tuple[Path
     pipeline = SurroundDepthPipeline(load_engine(tiny_model))
     with SurroundBag(drive) as bag:
         rig = bag_rig(bag)
-        for frame in frames(bag, rig, 0.06):
+        for frame in frames(bag, rig, 0.06, (80, 48)):
             depth = pipeline.process(frame)
             for i, camera in enumerate(rig.cameras):
                 stamp = depth.stamps_ns[i]

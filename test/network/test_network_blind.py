@@ -7,18 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from network_fixtures import SIZE, rig_input
+from network_fixtures import CARD, SIZE, onnx_session, rig_input
 
 from semi_smd_ros.evaluation.baselines import blind_model_path
 from semi_smd_ros.network.checkpoint import load_checkpoint
 from semi_smd_ros.network.config import CONFIGS
 from semi_smd_ros.network.export import INPUTS, export_onnx
 from semi_smd_ros.network.model import SemiSmdNetwork
-
-CARD = {'version': '9.9.9', 'trained_on': 'nothing', 'scores': {'protocol': 'none'}, 'command': 'the command'}
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +38,7 @@ def test_pictures_change_nothing_and_geometry_does(blind: SemiSmdNetwork) -> Non
 def test_exports_with_the_whole_contract(blind: SemiSmdNetwork, tmp_path: Path) -> None:
     path = tmp_path / 'blind.onnx'
     export_onnx(blind, path, CARD)
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    session = onnx_session(path)
     assert [tensor.name for tensor in session.get_inputs()] == list(INPUTS)
     inputs = rig_input(blind, 4)
     values = (

@@ -48,7 +48,14 @@ def test_differences_in_names_and_shapes_are_named(path: Path) -> None:
 def test_another_format_is_refused(path: Path) -> None:
     description = json.loads(path.with_suffix('.json').read_text())
     path.with_suffix('.json').write_text(json.dumps({**description, 'format': 99}))
-    with pytest.raises(CheckpointError, match='format 99, this version reads 1'):
+    with pytest.raises(CheckpointError, match='format 99, this version reads 2'):
+        load_checkpoint(path)
+
+
+def test_weights_of_the_first_network_are_refused(path: Path) -> None:
+    description = json.loads(path.with_suffix('.json').read_text())
+    path.with_suffix('.json').write_text(json.dumps({**description, 'format': 1}))
+    with pytest.raises(CheckpointError, match=r'format 1, this version reads 2; train anew'):
         load_checkpoint(path)
 
 

@@ -64,6 +64,43 @@ def test_coarse_rays_are_those_of_the_cell_centres() -> None:
     assert torch.allclose(coarse[0, 0, :, 0, 0], middle, atol=1e-4)
 
 
+def test_depth_of_a_sloping_ground_lands_on_it_and_scales_with_the_rig() -> None:
+    intrinsics, base_T_cam = level_camera(yaw=0.7)
+    base_T_cam[..., 0, 3] = 2.0
+    a, b, c = 0.03, -0.02, 0.15
+    rays = geometry.ray_grid(intrinsics, base_T_cam, 64, 96, 1, far=60.0)
+    depth = rays.ground_depth(torch.tensor([[a, b, c]]))
+    x, y, z = (base_T_cam[..., :3, 3, None, None] + depth[:, :, None] * rays.ray_base_bn3hw).unbind(2)
+    near = rays.sees_ground(torch.tensor([[a, b, c]])) > 0
+    assert 0.3 < near.float().mean() < 0.7
+    assert torch.allclose(z[near], (a * x + b * y + c)[near], atol=1e-4)
+    assert (depth[~near] == 60).all()
+    assert torch.allclose(rays.log_ground_depth(torch.tensor([[a, b, c]])).exp(), depth, rtol=1e-5)
+
+    base_T_cam[..., :3, 3] *= 3  # every length three times as large: so is every depth
+    large = geometry.ray_grid(intrinsics, base_T_cam, 64, 96, 1, far=180.0)
+    assert torch.allclose(large.ground_depth(torch.tensor([[a, b, 3 * c]])), 3 * depth, rtol=1e-4)
+
+
+def test_a_camera_that_looks_straight_down_has_a_heading_and_sees_itself() -> None:
+    intrinsics, base_T_cam = level_camera()
+    down = base_T_cam.clone()
+    down[..., :3, :3] = torch.tensor([[0.0, -1, 0], [-1, 0, 0], [0, 0, -1]])  # the picture's upper edge is ahead
+    assert torch.allclose(geometry.heading_bn2(down), torch.tensor([1.0, 0.0]), atol=1e-6)
+    assert geometry.neighbour_mask(intrinsics, down, 96, 0.1).all()
+    rays = geometry.ray_grid(intrinsics, down, 64, 96, 1, far=60.0)
+    assert torch.allclose(rays.direction_bn3hw.square().sum(2), torch.tensor(1.0), atol=1e-5)
+    assert torch.allclose(rays.ground_depth(), down[0, 0, 2, 3], atol=1e-4)
+
+
+def test_heading_frame_and_back() -> None:
+    heading = geometry.heading_bn2(level_camera(yaw=1.1)[1])
+    x, y = torch.rand(1, 1, 5), torch.rand(1, 1, 5)
+    back = geometry.from_heading_frame(geometry.to_heading_frame((x, y), heading), heading)
+    assert torch.allclose(back[0], x, atol=1e-6)
+    assert torch.allclose(back[1], y, atol=1e-6)
+
+
 def test_ring_of_six_has_its_two_adjoining_cameras_as_neighbours(network) -> None:
     _, intrinsics, base_T_cam, *_ = example_inputs(network, 6)
     mask = geometry.neighbour_mask(intrinsics[None], base_T_cam[None], 96, math.radians(10))[0]

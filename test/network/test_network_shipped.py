@@ -3,24 +3,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from half_precision import half_precision
+from network_fixtures import onnx_session
 
-from semi_smd_ros.datasets.synthetic import nuscenes_like_rig, render_sequence
+from semi_smd_ros.datasets.sources import open_source
 from semi_smd_ros.network.checkpoint import load_checkpoint
 from semi_smd_ros.network.export import INPUTS, METADATA_KEY, OUTPUTS, EngineModule
-from semi_smd_ros.network.model import SemiSmdNetwork
+from semi_smd_ros.network.geometry import ray_grid
+from semi_smd_ros.network.model import NetworkInput, SemiSmdNetwork
+from semi_smd_ros.runtime import SurroundFrame
+from semi_smd_ros.runtime.engine import EngineInputs
+from semi_smd_ros.runtime.preprocess import engine_inputs, prepare_rig, rectify_images
 from semi_smd_ros.training.evaluate import evaluate
 from semi_smd_ros.training.samples import TEST_SEEDS, render_sample
 
 MODELS = Path(__file__).parents[2] / 'models'
-FRAMES = 4
+FRAMES = 20
 
 
 @pytest.fixture(scope='module')
@@ -39,23 +45,36 @@ def test_metadata_repeats_the_checkpoints_card(trained: SemiSmdNetwork) -> None:
     assert stored['scores']['d1'] > stored['scores']['d1_ground']
 
 
-def test_onnx_runtime_agrees_on_rendered_frames_with_memory_carried(trained: SemiSmdNetwork) -> None:
-    rig = nuscenes_like_rig(trained.config.height, trained.config.width)
-    intrinsics = torch.from_numpy(rig.intrinsics_n33).float()
-    base_T_cam = torch.from_numpy(rig.base_T_cam_n44).float()
-    cameras = len(rig.names)
-    session = onnxruntime.InferenceSession(str(MODELS / 'semi_smd_small.onnx'), providers=['CPUExecutionProvider'])
-    memory = trained.empty_memory(1, cameras, rig.height, rig.width)[0]
+@pytest.fixture(scope='module')
+def real_sets(real_scene: Path, trained: SemiSmdNetwork) -> list[EngineInputs]:
+    """The engine's inputs for the real scene's sets, as the runtime makes them."""
+    sets = []
+    for sample in open_source(f'ddad:{real_scene}'):
+        frame = SurroundFrame(sample.rig, tuple(image.camera_image() for image in sample.images), sample.stamp_ns)
+        prepared = prepare_rig(sample.rig, trained.config.width, trained.config.height)
+        sets.append(engine_inputs(frame, prepared, rectify_images(frame, prepared)))
+    return sets
+
+
+def test_onnx_runtime_agrees_on_real_frames_with_memory_carried(
+    trained: SemiSmdNetwork, real_sets: list[EngineInputs]
+) -> None:
+    """Twenty frames: the scene's sets forward and backward, each runtime with the memory that it made itself."""
+    session = onnx_session(MODELS / 'semi_smd_small.onnx')
+    memory = trained.empty_memory(1, 6, trained.config.height, trained.config.width)[0]
     memory_onnx = memory.numpy()
-    for instant, frame in enumerate(render_sequence(TEST_SEEDS[3], rig, frames=FRAMES)):
-        images = torch.from_numpy(frame.images_nhw3).movedim(-1, 1).float() / 255
-        valid, memory_valid = torch.ones(cameras), torch.tensor([float(instant > 0)])
+    order = [*range(len(real_sets)), *range(len(real_sets) - 2, 0, -1)]
+    for instant, index in zip(range(FRAMES), itertools.cycle(order)):
+        one = real_sets[index]
+        arrays = (one.images, one.intrinsics, one.base_T_cam, one.camera_valid)
+        memory_valid = np.array([float(instant > 0)], np.float32)
         with torch.no_grad():
-            answers = EngineModule(trained)(images, intrinsics, base_T_cam, valid, memory, memory_valid)
+            tensors = (torch.from_numpy(value) for value in arrays)
+            answers = EngineModule(trained)(*tensors, memory, torch.from_numpy(memory_valid))
         expected = dict(zip(OUTPUTS, (answer.numpy() for answer in answers)))
         memory = answers[3]
-        tensors = (images, intrinsics, base_T_cam, valid, torch.from_numpy(memory_onnx), memory_valid)
-        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), dict(zip(INPUTS, (t.numpy() for t in tensors))))))
+        feed = dict(zip(INPUTS, (*arrays, memory_onnx, memory_valid)))
+        found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), feed)))
         memory_onnx = found['memory_out']
 
         finite = np.isfinite(expected['depth']) & np.isfinite(found['depth'])
@@ -66,6 +85,53 @@ def test_onnx_runtime_agrees_on_rendered_frames_with_memory_carried(trained: Sem
         assert np.abs(found['confidence'][finite] - expected['confidence'][finite]).max() <= 1e-3
         assert (found['semantics'] == expected['semantics']).mean() > 0.999
         assert np.allclose(found['ego_motion'], expected['ego_motion'], atol=1e-4)
+
+
+def sequence(network: SemiSmdNetwork, sets: list[EngineInputs], scale: float = 1.0) -> list[tuple[torch.Tensor, ...]]:
+    """Depth (N,H,W) and `prev_T_now` of every set, memory carried; cameras' places times `scale`."""
+    memory, found = network.empty_memory(1, 6, network.config.height, network.config.width), []
+    for instant, one in enumerate(sets):
+        images, intrinsics, pose, valid = (
+            torch.from_numpy(value)[None]
+            for value in (one.images, one.intrinsics, one.base_T_cam.copy(), one.camera_valid)
+        )
+        pose[..., :3, 3] *= scale
+        output = network(NetworkInput(images, intrinsics, pose, valid, memory, torch.tensor([float(instant > 0)])))
+        memory = output.memory_bnchw
+        found.append((network.publish(output, valid)[0][0, :, 0], output.ego_motion_b44[0]))
+    return found
+
+
+def test_fp16_keeps_depth_and_motion_of_real_frames(trained: SemiSmdNetwork, real_sets: list[EngineInputs]) -> None:
+    with torch.no_grad():
+        full = sequence(trained, real_sets)
+    with half_precision(trained) as (rounded, rounding):
+        less = sequence(rounded, real_sets)
+    assert rounding.overflows == []
+    for (depth, motion), (near, moved) in zip(full, less):
+        both = depth.isfinite() & near.isfinite()
+        assert (depth.isfinite() == near.isfinite()).float().mean() > 0.999
+        relative = (near / depth - 1).abs()[both]
+        assert relative.median() < 2e-3
+        assert relative.quantile(0.99) < 2e-2
+        assert (motion - moved).abs().max() < 0.02
+
+
+def test_a_rig_of_another_scale_scales_the_ground(trained: SemiSmdNetwork, real_sets: list[EngineInputs]) -> None:
+    """Pictures and angles alike, all places s times as large: the ground nearer than `prior_far` is about s times as
+    deep, for there geometry decides. What stands on it, and what lies farther, pictures decide: it changes less."""
+    s = 1.25
+    with torch.no_grad():
+        (depth, _), (scaled, _) = (sequence(trained, real_sets[:1], scale)[0] for scale in (1.0, s))
+    one = real_sets[0]
+    rays = ray_grid(
+        *(torch.from_numpy(v)[None] for v in (one.intrinsics, one.base_T_cam)), *depth.shape[-2:], 1, far=60.0
+    )
+    ground = rays.ground_depth()[0]
+    is_ground = (ground < 15) & ((depth / ground).log().abs() < 0.1)
+    assert is_ground.float().mean() > 0.05
+    ratio = (scaled / depth)[is_ground].log() / np.log(s)
+    assert 0.85 < float(ratio.median()) < 1.15
 
 
 def test_beats_the_flat_ground_on_held_out_scenes(trained: SemiSmdNetwork) -> None:

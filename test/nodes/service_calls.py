@@ -53,7 +53,9 @@ def transition(node: Any, node_name: str, name: str) -> bool:
     request = ChangeState.Request()
     request.transition.id, goal = TRANSITIONS[name]
 
+    before = state(node, node_name)
+
     def arrived() -> ChangeState.Response | None:
-        return ChangeState.Response(success=True) if state(node, node_name) == goal else None
+        return ChangeState.Response(success=True) if state(node, node_name) == goal != before else None
 
     return bool(call(node, ChangeState, f'{node_name}/change_state', request, arrived).success)

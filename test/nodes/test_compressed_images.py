@@ -9,14 +9,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rigs import ring
 from sensor_msgs.msg import CompressedImage
 
+from semi_smd_ros.datasets.recording import write_recording
+from semi_smd_ros.datasets.replay import frames
+from semi_smd_ros.datasets.rosbag import SurroundBag
+from semi_smd_ros.datasets.sample import EncodedImage, SurroundSample
+from semi_smd_ros.evaluation.prediction import FrameMaker
 from semi_smd_ros.nodes.ego_masks import load_ego_mask
 from semi_smd_ros.nodes.images import ImageDecoder, receive_compressed
 from semi_smd_ros.nodes.picture_watch import PictureWatch
 from semi_smd_ros.nodes.resources import package_path, share_path
 from semi_smd_ros.rig import CameraModel, RigError
-from semi_smd_ros.runtime import InputError
+from semi_smd_ros.runtime import InputError, load_engine
 from semi_smd_ros.runtime.compressed_size import compressed_size
 
 SECOND = 10**9
@@ -81,6 +87,27 @@ def test_what_has_no_whole_header_is_refused(data: bytes) -> None:
     with pytest.raises(InputError) as caught:
         decode(data)
     assert caught.value.reason == 'compressed'
+
+
+def test_node_replay_and_evaluation_decode_the_same_pixels(tmp_path: Path, tiny_model: Path) -> None:
+    rig = ring(2)
+    pictures = [EncodedImage(encoded('.jpg', 160, 96), 'jpeg'), EncodedImage(encoded('.png', 160, 96), 'png')]
+    sample = SurroundSample(rig, tuple(pictures), (SECOND, SECOND + 1))
+    write_recording([sample], tmp_path / 'drive')
+    with SurroundBag(tmp_path / 'drive') as bag:
+        (replayed,) = frames(bag, rig, 0.05, (80, 48))
+    evaluated = FrameMaker(True, [load_engine(tiny_model).spec])(sample)
+    live = ImageDecoder((80, 48))
+    for i, (picture, reduction) in enumerate(zip(pictures, (2, 1), strict=True)):
+        message = CompressedImage(format=picture.format, data=picture.data)
+        message.header.stamp.sec = 1
+        expected = live(receive_compressed(message), rig.cameras[i].model)
+        assert (expected.reduction, expected.size) == (reduction, (160, 96))
+        for frame in (replayed, evaluated):
+            image = frame.images[i]
+            assert image is not None
+            assert image.reduction == reduction
+            np.testing.assert_array_equal(image.pixels, expected.pixels)
 
 
 def test_no_header_of_noise_or_of_a_damaged_picture_is_trouble() -> None:

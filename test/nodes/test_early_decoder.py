@@ -15,8 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from semi_smd_ros.nodes.early_decoder import EarlyDecoder
 from semi_smd_ros.nodes.images import ImageDecoder, ReceivedImage, receive_compressed, receive_raw
-from semi_smd_ros.rig import CameraModel
+from semi_smd_ros.rig import CameraModel, RectifyMap
 from semi_smd_ros.runtime import InputError
+from semi_smd_ros.runtime.preprocess import rectified
 
 MODEL = CameraModel(64, 48, np.diag([50.0, 50.0, 1.0]), np.zeros(0))
 LARGE = CameraModel(128, 96, np.diag([50.0, 50.0, 1.0]), np.zeros(0))
@@ -37,7 +38,7 @@ def received(data: bytes) -> ReceivedImage:
 def early(monkeypatch: pytest.MonkeyPatch) -> Iterator[EarlyDecoder]:
     """With one thread."""
     monkeypatch.setattr('os.cpu_count', lambda: 1)
-    decoder = EarlyDecoder(2)
+    decoder = EarlyDecoder(2, ImageDecoder())
     yield decoder
     decoder.close()
 
@@ -50,6 +51,42 @@ def test_the_picture_is_that_of_decoding_late(early: EarlyDecoder) -> None:
     decoded = ImageDecoder()(image, MODEL)
     assert decoded is begun
     assert np.array_equal(decoded.pixels, ImageDecoder()(received(jpeg()), MODEL).pixels)
+
+
+@pytest.mark.parametrize('is_compressed', [True, False])
+def test_a_picture_is_rectified_for_the_rig_of_its_arrival(early: EarlyDecoder, is_compressed: bool) -> None:
+    remap = RectifyMap(MODEL, 40, 30)
+    message = Image(height=48, width=64, encoding='bgr8', step=192, data=bytes(range(256)) * 36)
+    message.header.stamp.sec = 1
+    arrived = received(jpeg()) if is_compressed else receive_raw(message)
+    late = ImageDecoder()(arrived, MODEL)
+    image = early.begin(0, arrived, MODEL, remap)
+    assert image.picture is not None
+    made = image.picture.result(timeout=5)
+    assert made is not None
+    assert ImageDecoder()(image, MODEL) is made
+    assert made.rectified_by is remap
+    assert np.array_equal(made.rectified_hw3, rectified(late, remap).rectified_hw3)
+
+
+def test_a_picture_begun_smaller_than_a_new_calibration_allows_is_decoded_again() -> None:
+    decode = ImageDecoder((32, 24))
+    decoder = EarlyDecoder(1, decode)
+    try:
+        image = decoder.begin(0, received(jpeg()), MODEL)
+        assert image.picture is not None
+        begun = image.picture.result(timeout=5)
+        assert begun is not None
+        assert begun.reduction == 2
+        assert begun.pixels.shape == (24, 32, 3)
+        assert begun.size == (64, 48)
+        assert decode(image, MODEL) is begun
+        P = np.diag([100.0, 100.0, 1.0])
+        magnified = decode(image, CameraModel(64, 48, MODEL.K, np.array([-0.01, 0, 0, 0]), 'plumb_bob', P))
+    finally:
+        decoder.close()
+    assert magnified.reduction == 1
+    assert np.array_equal(magnified.pixels, ImageDecoder()(received(jpeg()), MODEL).pixels)
 
 
 def test_what_was_refused_early_is_refused_when_it_is_used(early: EarlyDecoder) -> None:

@@ -139,3 +139,38 @@ def test_where_a_lens_folds_back_nothing_is_seen() -> None:
     row = remap.valid_hw[48]
     assert row[radius < 0.8].all()
     assert not row[radius > 0.83].any()
+
+
+@pytest.mark.parametrize(('width', 'height', 'factors'), [(320, 192, (2,)), (160, 96, (2, 4)), (150, 90, (2, 4))])
+def test_a_source_that_was_halved_before_gives_the_same_picture(
+    width: int, height: int, factors: tuple[int, ...]
+) -> None:
+    source = camera(640, 384, 'plumb_bob')
+    remap = RectifyMap(source, width, height)
+    image = np.random.default_rng(3).integers(0, 255, (384, 640, 3), np.uint8)
+    expected = remap(image)
+    reduced = image
+    for factor in factors:
+        reduced = cv2.resize(reduced, (640 // factor, 384 // factor), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(remap(reduced, reduced_by=factor), expected)
+    with pytest.raises(ValueError, match=f'image is 640x384; the calibration is for 640x384 reduced by {factor}'):
+        remap(image, reduced_by=factor)
+    with pytest.raises(ValueError, match=f'expected a divisor of {remap.reduction}'):
+        remap(reduced[::2, ::2], reduced_by=2 * factor)
+
+
+def test_a_source_may_be_reduced_only_where_nothing_is_magnified() -> None:
+    assert RectifyMap(camera(640, 384), 321, 192).source_reduction == 1
+    assert RectifyMap(camera(640, 384), 320, 192).source_reduction == 2
+    assert RectifyMap(camera(640, 384), 160, 96).source_reduction == 4
+    # A pixel of 2 would stand for one and a half columns at the right edge.
+    assert RectifyMap(camera(641, 384), 160, 96).source_reduction == 1
+    assert RectifyMap(camera(642, 384), 160, 96).source_reduction == 2
+    # The middle is shrunk by 2, the corners by less than that.
+    bent = camera(640, 384, 'plumb_bob')
+    assert RectifyMap(bent, 320, 192).reduction == 2
+    assert RectifyMap(bent, 320, 192).source_reduction == 1
+    P = bent.K.copy()
+    P[:2, :2] *= 2
+    zoomed = CameraModel(640, 384, bent.K, np.array([-0.01, 0, 0, 0]), 'plumb_bob', P)
+    assert RectifyMap(zoomed, 150, 90).source_reduction == 2

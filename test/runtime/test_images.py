@@ -120,6 +120,21 @@ def test_a_broken_message_is_refused(changes: dict[str, object], reason: str, sa
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize('reduction', [2, 4])
+def test_only_a_jpeg_whose_size_it_divides_is_decoded_smaller(reduction: int) -> None:
+    rgb = cv2.resize(smooth_rgb(), (80, 48))
+    for kind, size, expected in (('jpg', (80, 48), reduction), ('png', (80, 48), 1), ('jpg', (79, 48), 1),
+                                 ('jpg', (80, 47), 1)):  # fmt: skip
+        data = cv2.imencode(f'.{kind}', cv2.resize(rgb, size), [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+        image = decode_compressed(data, kind, 7, reduction)
+        assert image.reduction == expected
+        assert image.size == size
+        assert image.pixels.shape == (size[1] // expected, size[0] // expected, 3)
+        full = decode_compressed(data, kind, 7).pixels
+        ideal = cv2.resize(full, image.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(image.pixels.astype(int) - ideal).mean() < 1.5
+
+
 def test_compressed() -> None:
     done, png = cv2.imencode('.png', smooth_rgb()[..., ::-1])
     assert done

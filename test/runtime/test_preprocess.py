@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import array
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from rigs import ring
+from rigs import camera, ring
 
-from semi_smd_ros.runtime import CameraImage, SurroundFrame, decode_raw
-from semi_smd_ros.runtime.preprocess import engine_inputs, prepare_rig, rectify_images
+from semi_smd_ros.rig import Rig, RigCamera
+from semi_smd_ros.runtime import CameraImage, InputError, SurroundFrame, decode_compressed, decode_raw
+from semi_smd_ros.runtime.preprocess import decode_reduction, engine_inputs, prepare_rig, rectified, rectify_images
 
 WIDTH, HEIGHT = 1600, 900
 
@@ -70,3 +74,76 @@ def test_a_missing_image_is_black_whatever_was_there_before() -> None:
         inputs = engine_inputs(frame, prepared, rectify_images(frame, prepared))
         assert [float(image.mean()) for image in inputs.images] == pytest.approx(levels)
         assert inputs.camera_valid.tolist() == list(levels)
+
+
+@pytest.mark.parametrize(('width', 'height', 'reduction'), [(640, 384, 2), (320, 192, 4), (160, 96, 4)])
+def test_a_jpeg_decoded_smaller_gives_the_same_picture(
+    width: int, height: int, reduction: int, real_scene: Path
+) -> None:
+    path = sorted(real_scene.glob('**/CAMERA_01/*.jpg'))[0]
+    picture = cv2.imread(str(path))
+    jpeg = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    model = camera(picture.shape[1], picture.shape[0])
+    assert decode_reduction(model, width, height) == reduction
+    rig = Rig((RigCamera('front', 'front_optical', model, ring(1).cameras[0].base_T_cam),))
+    prepared = prepare_rig(rig, width, height)
+    small, full = (
+        rectify_images(SurroundFrame(rig, (decode_compressed(jpeg, 'jpeg', 0, k),), 0), prepared)[0]
+        for k in (reduction, 1)
+    )
+    assert 0 < np.abs(small.astype(int) - full).mean() < 1
+    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (small, full)]
+    shift, response = cv2.phaseCorrelate(*grey, cv2.createHanningWindow((width, height), cv2.CV_32F))
+    assert response > 0.9
+    assert np.hypot(*shift) < 0.05
+
+
+def test_a_jpeg_of_another_size_is_refused_by_its_own_size() -> None:
+    rig = ring(1, 640, 384)
+    prepared = prepare_rig(rig, 320, 192)
+    jpeg = cv2.imencode('.jpg', np.zeros((384, 638, 3), np.uint8))[1].tobytes()
+    image = decode_compressed(jpeg, 'jpeg', 0, decode_reduction(rig.cameras[0].model, 320, 192))
+    assert image.reduction == 2
+    with pytest.raises(InputError, match='image is 638x384; its CameraInfo says 640x384'):
+        rectify_images(SurroundFrame(rig, (image,), 0), prepared)
+
+
+@pytest.mark.parametrize('kind', ['bgr8', 'rgb8', 'mono8', 'mono16', 'bayer_rggb8', 'jpeg'])
+def test_what_is_rectified_early_is_what_would_have_been(kind: str) -> None:
+    rig = ring(6, 640, 384)
+    prepared, other = prepare_rig(rig, 160, 96), prepare_rig(rig, 160, 96)
+    rng = np.random.default_rng(4)
+    images = []
+    for _ in rig.cameras:
+        if kind == 'jpeg':
+            data = cv2.imencode('.jpg', rng.integers(0, 255, (384, 640, 3), np.uint8))[1].tobytes()
+            images.append(decode_compressed(data, 'jpeg', 5, 4))
+        else:
+            shape = (384, 640, 3) if kind in ('bgr8', 'rgb8') else (384, 640)
+            most, dtype = (65535, np.uint16) if kind == 'mono16' else (255, np.uint8)
+            images.append(CameraImage(rng.integers(0, most, shape).astype(dtype), kind, 5))
+    late = rectify_images(SurroundFrame(rig, tuple(images), 5), prepared)
+    with ThreadPoolExecutor(3) as threads:
+        # Several threads at the same map as well.
+        begun = [threads.submit(rectified, image, m) for image, m in zip(images, prepared.maps, strict=True)]
+        again = [threads.submit(rectified, image, prepared.maps[0]) for image in images]
+    early = tuple(future.result() for future in begun)
+    assert all(image.rectified_by is remap for image, remap in zip(early, prepared.maps, strict=True))
+    np.testing.assert_array_equal(rectify_images(SurroundFrame(rig, early, 5), prepared), late)
+    for image, future in zip(images, again, strict=True):
+        np.testing.assert_array_equal(future.result().rectified_hw3, rectified(image, prepared.maps[0]).rectified_hw3)
+    # What is made for one rig serves no other: here it is spoilt, to tell.
+    for image in early:
+        assert image.rectified_hw3 is not None
+        image.rectified_hw3[:] = 0
+    np.testing.assert_array_equal(rectify_images(SurroundFrame(rig, early, 5), other), late)
+    assert not rectify_images(SurroundFrame(rig, early, 5), prepared).any()
+
+
+def test_what_does_not_fit_is_not_rectified_early() -> None:
+    remap = prepare_rig(ring(1, 640, 384), 320, 192).maps[0]
+    for image in (
+        CameraImage(np.zeros((384, 638, 3), np.uint8), 'bgr8', 0),
+        CameraImage(np.zeros((96, 160, 3), np.uint8), 'bgr8', 0, reduction=4),
+    ):
+        assert rectified(image, remap) is image

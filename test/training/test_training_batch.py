@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import torch
 from training_fixtures import flat_ground_sample
 
 from semi_smd_ros.network.geometry import ray_grid
-from semi_smd_ros.training.batch import Augmentation, make_batch, mirrored, small_rotation
+from semi_smd_ros.training.batch import (
+    Augmentation,
+    ground_height,
+    make_batch,
+    mirrored,
+    small_rotation,
+    with_calibration_noise,
+)
 from semi_smd_ros.training.samples import Sample
 
 NOTHING = Augmentation(
@@ -54,6 +62,22 @@ def test_the_mirrored_sample_is_as_consistent_as_the_sample() -> None:
     again = mirrored(other)
     for name, value in vars(sample).items():
         assert np.allclose(value.astype(float), getattr(again, name).astype(float), equal_nan=True), name
+
+
+def test_calibration_noise_tilts_all_that_is_given_in_base() -> None:
+    """Points of the ground stay on it, and the cameras' own motion stays what it was."""
+    sample = flat_ground_sample()
+    sample.ground_plane_t4[:] = (0.02, -0.01, 1.0, 0.1)
+    strength = replace(NOTHING, common_tilt_deg=3.0)
+    noisy = with_calibration_noise(sample, strength, np.random.default_rng(0))
+    tilt = noisy.base_T_cam_n44[0] @ np.linalg.inv(sample.base_T_cam_n44[0])
+    assert not np.allclose(tilt, np.eye(4), atol=0.004)
+    a, b, c = ground_height(sample.ground_plane_t4)[0]
+    points = np.array([[5, 2, a * 5 + b * 2 + c, 1], [-7, 9, -7 * a + 9 * b + c, 1]])
+    assert np.allclose(points @ sample.ground_plane_t4[0], 0)
+    assert np.allclose(points @ tilt.T @ noisy.ground_plane_t4[0], 0)
+    motions = [np.linalg.inv(s.base_T_cam_n44[2]) @ s.prev_T_now_t44[1] @ s.base_T_cam_n44[2] for s in (sample, noisy)]
+    assert np.allclose(*motions)
 
 
 def test_mirroring_turns_a_left_bend_into_a_right_bend() -> None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_fixtures import EGO_ROWS, flat_ground_sample, small_network
+from torch import Tensor
+from training_fixtures import EGO_ROWS, SIZE, flat_ground_sample, small_network
 
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch, make_batch
-from semi_smd_ros.training.losses import LossWeights, frame_losses, motion_errors, thing_weight
+from semi_smd_ros.training.correspondence import cell_centres, previous_pixels
+from semi_smd_ros.training.losses import LossWeights, frame_losses, ground_error, motion_errors, thing_weight
 from semi_smd_ros.training.trainer import sequence_loss
 
 
@@ -25,31 +27,62 @@ def perfect_output(batch: Batch) -> NetworkOutput:
     """The ground truth of the second frame as a prediction."""
     depth = batch.depth_tbnhw[1]
     is_sky = torch.isposinf(depth)
-    classes = torch.nn.functional.one_hot(batch.semantics_tbnhw[1].clamp(max=18), 19).movedim(-1, 2)
+    classes = 50.0 * torch.nn.functional.one_hot(batch.semantics_tbnhw[1].clamp(max=18), 19).movedim(-1, 2).float()
+    log_depth = torch.where(torch.isfinite(depth), depth, torch.ones_like(depth)).log()
     return NetworkOutput(
-        log_depth_bnhw=torch.where(torch.isfinite(depth), depth, torch.ones_like(depth)).log(),
+        log_depth_bnhw=log_depth,
         sky_logit_bnhw=torch.where(is_sky, 50.0, -50.0),
         log_error_bnhw=torch.zeros_like(depth),
-        semantic_logit_bnkhw=50.0 * classes.float(),
+        semantic_logit_bnkhw=classes,
+        coarse_log_depth_bnhw=cell_centres(log_depth, 16),
+        coarse_semantic_logit_bnkhw=cell_centres(classes, 4),
+        ground_b3=batch.ground_tb3[1],
+        match_logit_bnqk=true_match(batch),
+        past_usable_bn=torch.ones(depth.shape[:2], dtype=torch.bool),
         memory_bnchw=torch.zeros(()),
         ego_motion_b44=batch.prev_T_now_tb44[1],
     )
 
 
 def losses_of(output: NetworkOutput, batch: Batch) -> dict[str, float]:
-    terms = frame_losses(
-        output,
-        batch.depth_tbnhw[1],
-        batch.semantics_tbnhw[1],
-        batch.prev_T_now_tb44[1],
-        batch.camera_valid_tbn[1],
-        LossWeights(),
-    )
+    terms = frame_losses(output, batch, 1, LossWeights(), has_memory=True)
     return {name: float(value) for name, value in terms.items()}
 
 
-def test_the_truth_costs_nothing(batch: Batch) -> None:
-    assert all(value == pytest.approx(0, abs=1e-5) for value in losses_of(perfect_output(batch), batch).values())
+def true_match(batch: Batch) -> Tensor:
+    """Logits of bilinear shares at the true places, which cost the entropy of these shares and no more."""
+    rig = (batch.intrinsics_bn33, batch.base_T_cam_bn44)
+    u, v, _ = previous_pixels(batch.depth_tbnhw[1], *rig, batch.prev_T_now_tb44[1])
+    rows, columns = SIZE[0] // 8, SIZE[1] // 8
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing='ij')
+    share_x = (1 - ((u - 3.5) / 8)[..., None].sub(x.flatten()).abs()).clamp(min=1e-12)
+    share_y = (1 - ((v - 3.5) / 8)[..., None].sub(y.flatten()).abs()).clamp(min=1e-12)
+    return (share_x * share_y).log().nan_to_num()
+
+
+def test_the_truth_costs_nothing_but_the_entropy_of_shared_matches(batch: Batch) -> None:
+    losses = losses_of(perfect_output(batch), batch)
+    matching = losses.pop('matching')
+    assert 0 < matching < LossWeights().matching * np.log(4)
+    assert all(value == pytest.approx(0, abs=1e-5) for value in losses.values()), losses
+
+
+def test_a_match_elsewhere_costs_more_and_a_moving_thing_nothing(batch: Batch) -> None:
+    output = perfect_output(batch)
+    least = losses_of(output, batch)['matching']
+    turned = replace(output, match_logit_bnqk=true_match(batch).roll(1, dims=-1))
+    assert losses_of(turned, batch)['matching'] > least + 0.1
+    batch.moving_tbnhw[1] = True
+    assert losses_of(turned, batch)['matching'] == 0
+
+
+def test_ground_error_is_the_mean_height_error_ten_metres_around() -> None:
+    truth = torch.tensor([[0.01, -0.02, 0.1]])
+    assert float(ground_error(truth, truth)) == 0
+    assert float(ground_error(truth + torch.tensor([0, 0, 0.2]), truth)) == pytest.approx(0.2)
+    angle = np.arange(8) * np.pi / 4
+    expected = np.abs(0.03 * 10 * np.cos(angle)).mean()
+    assert float(ground_error(truth + torch.tensor([0.03, 0, 0]), truth)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_wrong_depth_costs_its_log_error_and_the_sky_is_left_out(batch: Batch) -> None:
@@ -91,8 +124,13 @@ def test_ego_vehicle_and_missing_cameras_stay_out_of_every_dense_loss(batch: Bat
         sky_logit_bnhw=torch.where(noise > 0, -output.sky_logit_bnhw, output.sky_logit_bnhw),
         log_error_bnhw=noise.clamp(max=1),
         semantic_logit_bnkhw=classes,
+        coarse_log_depth_bnhw=output.coarse_log_depth_bnhw + cell_centres(noise, 16),
+        coarse_semantic_logit_bnkhw=cell_centres(classes, 4),
+        past_usable_bn=batch.camera_valid_tbn[1] > 0.5,
     )
-    assert all(value == pytest.approx(0, abs=1e-5) for value in losses_of(spoilt, batch).values())
+    least = losses_of(replace(output, past_usable_bn=spoilt.past_usable_bn), batch)['matching']
+    for name, value in losses_of(spoilt, batch).items():
+        assert value == pytest.approx(least if name == 'matching' else 0, abs=1e-5), name
 
 
 def test_predicted_error_is_best_at_the_mean_error(batch: Batch) -> None:
@@ -108,12 +146,11 @@ def test_predicted_error_is_best_at_the_mean_error(batch: Batch) -> None:
 def test_losses_are_finite_and_reach_the_network_through_time(batch: Batch) -> None:
     network = small_network().train()
     terms = sequence_loss(network, batch, LossWeights())
-    assert terms.keys() == {'depth', 'gradient', 'confidence', 'sky', 'semantics', 'translation', 'rotation'}
+    dense = {'depth', 'gradient', 'confidence', 'sky', 'semantics', 'coarse_depth', 'coarse_semantics'}
+    assert terms.keys() == dense | {'ground', 'matching', 'translation', 'rotation'}
     torch.stack(list(terms.values())).sum().backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert without == []
-    assert network.fusion.past_type.grad is not None
-    assert network.fusion.past_type.grad.abs().sum() > 0
 
 
 def test_motion_errors() -> None:

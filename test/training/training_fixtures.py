@@ -36,6 +36,8 @@ def flat_ground_sample(seed: int = 0) -> Sample:
         intrinsics_n33=intrinsics.double().numpy(),
         base_T_cam_n44=base_T_cam.double().numpy(),
         prev_T_now_t44=np.stack([np.eye(4), motion]),
+        ground_plane_t4=np.tile([0.0, 0.0, 1.0, 0.0], (2, 1)),
+        moving_tnhw=np.zeros((2, 6, SIZE[0] // 4, SIZE[1] // 4), bool),
     )
 
 
