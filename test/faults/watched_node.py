@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,12 +15,11 @@ import service_calls
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry
 from rclpy.context import Context
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rig_simulator import RATE_HZ, SimulatedRig
 from ros_harness import NodeProcess
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from spinner import Spinner
 
 NAMES = ('front', 'left', 'right')
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -43,17 +40,7 @@ class Ear:
         self.node = rclpy.create_node('faults', context=self._context)
         self.statuses: dict[str, DiagnosticStatus] = {}
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 50)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            # A test may destroy what is being waited for, and the next turn does without it.
-            with contextlib.suppress(InvalidHandle):
-                self._executor.spin_once(timeout_sec=0.05)
+        self._spinner = Spinner(self.node, self._context)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         # A new dict, so that who reads the old one sees statuses of one moment.
@@ -61,9 +48,7 @@ class Ear:
 
     def close(self) -> None:
         """Stop spinning and leave ROS."""
-        self._closing.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._spinner.close()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
 

@@ -114,7 +114,8 @@ def test_fp16_keeps_depth_and_motion_of_real_frames(trained: SemiSmdNetwork, rea
         relative = (near / depth - 1).abs()[both]
         assert relative.median() < 2e-3
         assert relative.quantile(0.99) < 2e-2
-        assert (motion - moved).abs().max() < 0.02
+        assert relative.max() < 5e-2
+        assert (motion - moved).abs().max() < 5e-3
 
 
 def test_a_rig_of_another_scale_scales_the_ground(trained: SemiSmdNetwork, real_sets: list[EngineInputs]) -> None:

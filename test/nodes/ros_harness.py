@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,10 +22,9 @@ from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from spinner import Spinner
 from std_srvs.srv import Trigger
 
 from semi_smd_ros.nodes.ros import tf2_ros
@@ -50,21 +47,11 @@ class Bench:
         self.diagnostics: list[DiagnosticArray] = []
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append, 50)
         self.processes: list[NodeProcess] = []
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            # A test may destroy what is being waited for, and the next turn does without it.
-            with contextlib.suppress(InvalidHandle):
-                self._executor.spin_once(timeout_sec=0.05)
+        self._spinner = Spinner(self.node)
 
     def do(self, work: Callable[[], Any]) -> Any:
         """Do something between two callbacks."""
-        task = self._executor.create_task(work)
+        task = self._spinner.executor.create_task(work)
         wait_for(task.done, 'turn in the executor')
         return task.result()
 
@@ -76,9 +63,7 @@ class Bench:
         """Kill what a failed test left running, stop spinning, and shut rclpy down."""
         for process in self.processes:
             process.popen.kill()
-        self._closing.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._spinner.close()
         self.node.destroy_node()
         rclpy.shutdown()
 

@@ -61,12 +61,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_run_learns_writes_checkpoints_and_resumes(folder: Path) -> None:
-    first = Trainer(with_stage_minutes(CONFIG, 15 / 60), NETWORK, folder, 'the command')
+    first = Trainer(with_stage_minutes(CONFIG, 20 / 60), NETWORK, folder, 'the command')
     lines: list[str] = []
     first.run(lambda minutes, text: lines.append(text))
-    assert first.step == len(lines) > 2
+    assert first.step == len(lines) > 3
     losses = [float(line.split()[1]) for line in lines]
-    assert min(losses) < 0.95 * losses[0]
+    assert min(losses) < 0.8 * losses[0]
     network, card = load_checkpoint(folder / 'best.safetensors')
     assert card['steps'] == first.step
     assert 'synthetic pictures only' in card['trained_on']
