@@ -14,6 +14,7 @@ import torch
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from semi_smd_ros.network.checkpoint import CheckpointError
 from semi_smd_ros.network.config import CONFIGS
 from semi_smd_ros.training.config import ConfigError, TrainConfig, load_train_config, with_stage_minutes
 from semi_smd_ros.training.trainer import STATE_FILE, Trainer
@@ -31,8 +32,8 @@ def train(
     """Train into `folder` with a progress bar, from `weights` or `imagenet` if given; returns the best checkpoint's
     path.
 
-    Raises CheckpointError for weights of another network, ValueError for ImageNet weights that do not fit the encoder,
-    FileExistsError when the folder already holds a run and `resume` is not set.
+    Raises CheckpointError for weights of another network or encoder, FileExistsError when the folder already holds a
+    run and `resume` is not set.
     """
     if not resume and (folder / STATE_FILE).exists():
         raise FileExistsError(f'{folder} already holds a run; continue it with --resume or choose another folder')
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = 'semi-smd train ' + shlex.join(given)
     try:
         train(options.folder, config, options.resume, options.threads, command, options.weights, options.imagenet)
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+    except (CheckpointError, FileExistsError, FileNotFoundError) as error:
         parser.error(str(error))
     return 0
 

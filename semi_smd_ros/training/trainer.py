@@ -92,13 +92,16 @@ class Trainer:
         self.network.load_state_dict(given.state_dict())
 
     def start_from_imagenet(self, weights: Path) -> None:
-        """Begin with published weights of the encoder. Raises ValueError when they are not this encoder's."""
+        """Begin with published weights of the encoder. Raises CheckpointError when they are not this encoder's."""
         encoder = self.network.encoder
         if not isinstance(encoder, ResNetEncoder):
-            raise ValueError(
-                f'{self.network.config.name} has no ResNet encoder: ImageNet weights fit resnet18 and resnet34'
+            raise CheckpointError(
+                f'{weights}: {self.network.config.name} has no ResNet encoder; expected resnet18 or resnet34'
             )
-        encoder.load_imagenet(weights)
+        try:
+            encoder.load_imagenet(weights)
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
 
     def resume(self) -> None:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""

@@ -58,6 +58,18 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, problem: str) -
     assert str(caught.value).startswith(str(path))
 
 
+def test_a_run_begins_in_one_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(CONFIGS[0]), str(tmp_path), '--weights', 'some.safetensors', '--resume'])
+    assert 'got --weights and --resume; expected one of them' in capsys.readouterr().err
+
+
+def test_imagenet_weights_need_their_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(CONFIGS[0]), str(tmp_path), '--imagenet', 'resnet34.safetensors'])
+    assert 'has no ResNet encoder' in capsys.readouterr().err
+
+
 def test_the_command_line_names_a_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(tmp_path / 'none.yaml'), str(tmp_path)])
