@@ -128,7 +128,9 @@ def synth(
 
 @app.command()
 def profile(
-    config: Annotated[str, typer.Argument(help='small, base, base_384, base_r34 or small_blind')] = 'small',
+    config: Annotated[
+        str, typer.Argument(help='small, base or another network; an unknown name shows them all')
+    ] = 'small',
     as_json: Annotated[bool, typer.Option('--json', help='print a JSON object instead of a table')] = False,
     threads: Annotated[int, typer.Option(min=1, help="ONNX Runtime's threads")] = 2,
     cameras: Annotated[int, typer.Option(min=1, max=12, help='images in a set')] = 6,
