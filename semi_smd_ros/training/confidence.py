@@ -23,8 +23,7 @@ def visible_error(scene: Scene, teacher: TeacherLabels | None, stride: int) -> t
     the largest disagreement with another view, which shows wrong places but not what is wrong in the same way in all
     views: each sees but a part of the error, so the larger is nearer to it.
     """
-    error = largest_difference(scene)
-    known = error > 0
+    error, known = largest_difference(scene)
     if teacher is not None:
         told = everywhere(teacher.disparity_known_tbnhw, stride) & scene.usable_tbnhw
         disparity = torch.where(teacher.disparity_known_tbnhw, teacher.disparity_tbnhw.float(), 0.0)

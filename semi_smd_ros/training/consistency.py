@@ -52,28 +52,35 @@ def reconstruction_loss(scene: Scene) -> Tensor:
     errors, counts = [], []
     rigs = scene.base_T_cam_bn44.shape[0]
     for offset, there in scene.spatio_temporal.items():
-        targets = scene.targets(offset)
-        flat = slice(targets.start * rigs, targets.stop * rigs)
-        here, here_visible = scene.spatial.image_mns3hw[flat], scene.spatial.visible_mnshw[flat]
-        static = scene.static_tbnhw[targets].flatten(0, 1)
-        # one pair a picture: neighbours move into the axis of the cameras
-        error = dissimilarity(here.flatten(1, 2), there.image_mns3hw.flatten(1, 2)[:, :, None])
-        errors.append(error.reshape(here_visible.shape))
-        counts.append(here_visible & there.visible_mnshw & static[:, :, None])
+        at = scene.targets(offset)
+        count, here = at.stop - at.start, slice(at.start * rigs, at.stop * rigs)
+        static = scene.neighbours.repeated(count).cut(scene.static_tbnhw[at].flatten(0, 1))
+        errors.append(dissimilarity(scene.spatial.image_mns3hw[here], there.image_mns3hw))
+        counts.append(scene.spatial.visible_mnshw[here] & there.visible_mnshw & static)
     return masked_mean(torch.cat(errors), torch.cat(counts))
 
 
 @torch.no_grad()
-def largest_difference(scene: Scene) -> Tensor:
-    """The largest `depth_difference` with any other view of the same point, (T,B,N,H,W); 0 where no view tells."""
-    shape = scene.log_depth_tbnhw.shape
+def largest_difference(scene: Scene) -> tuple[Tensor, Tensor]:
+    """The largest `depth_difference` with any other view of the same point, and where any tells it, (T,B,N,H,W).
 
-    def seen(warped: Warp, counts_mnhw: Tensor) -> Tensor:
-        visible = warped.visible_mnshw & counts_mnhw[:, :, None]
-        return (depth_difference(warped) * visible).amax(2).reshape(-1, *shape[1:])
-
-    largest = seen(scene.spatial, scene.usable_tbnhw.flatten(0, 1)).clone()
+    Neighbours at the same instant for all usable points, other instants for static ones.
+    """
+    largest = torch.full_like(scene.log_depth_tbnhw, -1)
+    difference = where_visible(depth_difference(scene.spatial), scene.spatial.visible_mnshw)
+    column = scene.neighbours.repeated(largest.shape[0]).column_bnsw
+    for place in range(difference.shape[2]):
+        told = largest.flatten(0, 1)
+        at = column[:, :, place, None].expand(-1, -1, told.shape[2], -1)
+        told.scatter_(-1, at, torch.maximum(told.gather(-1, at), difference[:, :, place]))
     for offset, warped in scene.temporal.items():
         at = scene.targets(offset)
-        largest[at] = torch.maximum(largest[at], seen(warped, scene.static_tbnhw[at].flatten(0, 1)))
-    return largest
+        difference = where_visible(depth_difference(warped), warped.visible_mnshw)[:, :, 0]
+        difference = torch.where(scene.static_tbnhw[at], difference.reshape(largest[at].shape), -1)
+        largest[at] = torch.maximum(largest[at], difference)
+    return largest.clamp(min=0), largest >= 0
+
+
+def where_visible(difference: Tensor, visible: Tensor) -> Tensor:
+    """-1 where the other view tells nothing, so that the largest leaves it out."""
+    return torch.where(visible, difference, torch.full_like(difference, -1))

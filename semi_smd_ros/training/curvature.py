@@ -25,10 +25,10 @@ all its depths are multiplied: the teacher has no say in scale, and no scale can
 of a plane added to rho: that is for view synthesis and ground to find.
 
 **Occlusion edges.** There the surface has no curvature, and second differences are as large as the step. Both sides
-go through asinh(x / KNEE), which is linear for curvature and logarithmic for steps, and enter by their absolute
-difference: a step of another size, or one pixel off, costs little, and the gradient of every second difference is
-bounded. Second differences are taken over several distances: over 1 pixel they see detail, over 16 how things stand
-on the road.
+go through sign(x) log(1 + |x| / KNEE), which is linear for curvature and logarithmic for steps, and enter by their
+absolute difference: a step of another size, or one pixel off, costs little, and the gradient of every second
+difference is bounded. Second differences are taken over several distances: over 1 pixel they see detail, over 16 how
+things stand on the road.
 """
 
 from __future__ import annotations
@@ -70,8 +70,13 @@ def normalised(value_mhw: Tensor, known_mhw: Tensor) -> tuple[Tensor, Tensor]:
     return kept.reshape(value_mhw.shape) / spread[:, None, None], has_shape
 
 
+def compressed(value: Tensor) -> Tensor:
+    """sign(x) log(1 + |x| / KNEE): linear about zero, a logarithm far from it."""
+    return value.sign() * (value.abs() / KNEE).log1p()
+
+
 def curvature_loss(inverse_depth_mhw: Tensor, teacher_mhw: Tensor, known_mhw: Tensor) -> Tensor:
-    """Mean |asinh difference| of the Hessians' components (the mixed one counts twice, as in the Frobenius norm).
+    """Mean |compressed difference| of the Hessians' components (the mixed one counts twice, as in the Frobenius norm).
 
     Args:
         inverse_depth_mhw: the prediction, 1 / metres.
@@ -86,7 +91,7 @@ def curvature_loss(inverse_depth_mhw: Tensor, teacher_mhw: Tensor, known_mhw: Te
         whole = all_known(counts, step)
         pairs = zip(second_differences(predicted, step), second_differences(taught, step), (1, 1, 2))
         error = sum(
-            (weight * (torch.asinh(ours / KNEE) - torch.asinh(theirs / KNEE)).abs() for ours, theirs, weight in pairs),
+            (weight * (compressed(ours) - compressed(theirs)).abs() for ours, theirs, weight in pairs),
             start=torch.zeros_like(whole, dtype=predicted.dtype),
         )
         total = total + torch.where(whole, error, torch.zeros_like(error)).sum() / whole.sum().clamp(min=1)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,11 +17,23 @@ from semi_smd_ros.network.linear import identity
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch
 from semi_smd_ros.training.samples import SEMANTIC_STRIDE
-from semi_smd_ros.training.view_synthesis import Views, Warp, neighbours, rigid_inverse, warp
+from semi_smd_ros.training.view_synthesis import (
+    Pairs,
+    Views,
+    Warp,
+    columns_that_meet,
+    cut_to_columns,
+    neighbour_pairs,
+    own_pairs,
+    rigid_inverse,
+    warp,
+)
 
 SKY = CITYSCAPES_CLASSES.index('sky')
 ROAD = CITYSCAPES_CLASSES.index('road')
 MOBILE = tuple(range(CITYSCAPES_CLASSES.index('person'), len(CITYSCAPES_CLASSES)))  # people and vehicles
+OFFSETS = (-1, 0, 1)  # instants from a target to its sources
+Result = TypeVar('Result')
 LOG_DEPTH_RANGE = (-2.3, 6.9)  # 0.1 m .. 1 km: keeps an untrained network's inverse depth in range
 
 
@@ -55,11 +68,6 @@ class Scene:
     def inverse_depth_tbnhw(self) -> Tensor:
         return (-self.log_depth_tbnhw).exp()
 
-    @cached_property
-    def neighbours(self) -> tuple[Tensor, Tensor]:
-        """Index and existence of every camera's neighbours, (B,N,K)."""
-        return neighbours(self.intrinsics_bn33, self.base_T_cam_bn44, self.image_tbn3hw.shape[-1])
-
     def targets(self, offset: int) -> slice:
         """The instants t that have an instant t + offset."""
         times = self.image_tbn3hw.shape[0]
@@ -79,34 +87,45 @@ class Scene:
             base_T_cam_mn44=self.base_T_cam_bn44.repeat(count, 1, 1, 1),
         )
 
+    def motion(self, offset: int) -> Tensor:
+        """Of the base from the targets' instants to the sources', (M,4,4)."""
+        if offset == 0:
+            return identity(4, self.prev_T_now_tb44.device).expand(self.prev_T_now_tb44.shape).flatten(0, 1)
+        if offset < 0:
+            return self.prev_T_now_tb44[self.targets(offset)].flatten(0, 1)
+        return rigid_inverse(self.prev_T_now_tb44[self.sources(offset)]).flatten(0, 1)
+
+    @cached_property
+    def neighbours(self) -> Pairs:
+        """Every camera's neighbours, in the columns where any of OFFSETS lets them see what it sees."""
+        pairs = neighbour_pairs(self.intrinsics_bn33, self.base_T_cam_bn44, self.image_tbn3hw.shape[-1])
+        meets = [self._over_pairs(columns_that_meet, offset, pairs) for offset in OFFSETS]
+        rigs = self.base_T_cam_bn44.shape[0]
+        return cut_to_columns(pairs, torch.cat([m.reshape(-1, rigs, *m.shape[1:]) for m in meets]).any(0))
+
     @cached_property
     def spatial(self) -> Warp:
         """Every camera rebuilt from its neighbours at the same instant, all instants."""
-        return self._warp(0, *self.neighbours)
+        return self._over_pairs(warp, 0, self.neighbours)
 
     @cached_property
     def temporal(self) -> dict[int, Warp]:
         """Every camera rebuilt from itself one instant earlier (-1) and later (+1)."""
         rigs, cameras = self.base_T_cam_bn44.shape[:2]
-        own = torch.arange(cameras, device=self.base_T_cam_bn44.device)[:, None].expand(rigs, -1, -1)
-        return {offset: self._warp(offset, own, torch.ones_like(own, dtype=torch.bool)) for offset in (-1, 1)}
+        pairs = own_pairs(cameras, rigs, self.image_tbn3hw.shape[-1], self.image_tbn3hw.device)
+        return {offset: self._over_pairs(warp, offset, pairs) for offset in (-1, 1)}
 
     @cached_property
     def spatio_temporal(self) -> dict[int, Warp]:
         """Every camera rebuilt from its neighbours one instant earlier (-1) and later (+1)."""
-        return {offset: self._warp(offset, *self.neighbours) for offset in (-1, 1)}
+        return {offset: self._over_pairs(warp, offset, self.neighbours) for offset in (-1, 1)}
 
-    def _warp(self, offset: int, source_bns: Tensor, exists_bns: Tensor) -> Warp:
+    def _over_pairs(
+        self, function: Callable[[Views, Views, Pairs, Tensor], Result], offset: int, pairs: Pairs
+    ) -> Result:
         targets, sources = self.targets(offset), self.sources(offset)
-        count = targets.stop - targets.start
-        if offset == 0:
-            motion = identity(4, source_bns.device).expand(count * source_bns.shape[0], 4, 4)
-        elif offset < 0:
-            motion = self.prev_T_now_tb44[targets].flatten(0, 1)
-        else:
-            motion = rigid_inverse(self.prev_T_now_tb44[sources]).flatten(0, 1)
-        source, exists = source_bns.repeat(count, 1, 1), exists_bns.repeat(count, 1, 1)
-        return warp(self.views(targets), self.views(sources), source, exists, motion)
+        pairs = pairs.repeated(targets.stop - targets.start)
+        return function(self.views(targets), self.views(sources), pairs, self.motion(offset))
 
 
 def ego_mask(batch: Batch) -> Tensor:
