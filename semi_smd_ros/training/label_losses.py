@@ -14,12 +14,12 @@ from semi_smd_ros.network.geometry import ray_grid
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch
 from semi_smd_ros.training.correspondence import cell_centres
-from semi_smd_ros.training.losses import ground_error, masked_mean
+from semi_smd_ros.training.losses import masked_mean
 from semi_smd_ros.training.samples import SEMANTIC_STRIDE
 from semi_smd_ros.training.scene import ROAD, SKY, TeacherLabels, ego_mask, full_labels
 
 GROUND_FAR = 20.0  # metres; the plane under the vehicle says little about the road farther off
-GROUND_PRIOR = 0.3  # of the plane's mean distance from z = 0 of `base` ten metres around, against the road's log error
+GROUND_PRIOR = 0.5  # of the plane's height over the origin of `base` in metres, against the road's log error
 
 
 def seen_labels(batch: Batch, teacher: TeacherLabels) -> Tensor:
@@ -57,11 +57,11 @@ def sky_loss(outputs: Sequence[NetworkOutput], batch: Batch, teacher: TeacherLab
 
 
 def road_loss(outputs: Sequence[NetworkOutput], batch: Batch, teacher: TeacherLabels) -> Tensor:
-    """The road lies on the network's ground plane, and that near z = 0 of `base`, where the wheels stand.
+    """The road lies on the network's ground plane, and that goes through the origin of `base`, where the wheels stand.
 
-    Mean |log(depth / depth of the plane)| over pixels called road whose plane is nearer than GROUND_FAR, and the mean
-    height of the plane over z = 0 (metres, see `ground_error`). Both sides learn: pixels agree on a plane, and the
-    plane is held by the height above the road at which the extrinsics say the cameras are. That makes it metric.
+    Mean |log(depth / depth of the plane)| over pixels called road whose plane is nearer than GROUND_FAR, and |c| of the
+    plane z = a x + b y + c; its slopes are free, as roads have grade and crown. Both sides learn: pixels agree on a
+    plane, which is held at the height below the cameras that the extrinsics tell. That makes it metric.
     """
     height, width = batch.images_tbn3hw.shape[-2:]
     rays = ray_grid(batch.intrinsics_bn33.float(), batch.base_T_cam_bn44.float(), height, width, 1, GROUND_FAR)
@@ -71,5 +71,5 @@ def road_loss(outputs: Sequence[NetworkOutput], batch: Batch, teacher: TeacherLa
         ground = output.ground_b3.float()
         counts = road_bnhw & (rays.sees_ground(ground) > 0.5)
         off_plane = masked_mean((output.log_depth_bnhw.float() - rays.log_ground_depth(ground)).abs(), counts)
-        total = total + off_plane + GROUND_PRIOR * ground_error(ground, torch.zeros_like(ground)).mean()
+        total = total + off_plane + GROUND_PRIOR * ground[:, 2].abs().mean()
     return total / len(outputs)

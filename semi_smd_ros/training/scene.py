@@ -62,7 +62,8 @@ class Scene:
     label_tbnhw: Tensor | None
     intrinsics_bn33: Tensor
     base_T_cam_bn44: Tensor
-    prev_T_now_tb44: Tensor
+    prev_T_now_tbn44: Tensor
+    """Motion of the base; N is 1, or every camera has its own opinion of it (per-camera pose)."""
 
     @cached_property
     def inverse_depth_tbnhw(self) -> Tensor:
@@ -88,12 +89,12 @@ class Scene:
         )
 
     def motion(self, offset: int) -> Tensor:
-        """Of the base from the targets' instants to the sources', (M,4,4)."""
+        """Of the base from the targets' instants to the sources', (M,1,4,4) or (M,N,4,4)."""
         if offset == 0:
-            return identity(4, self.prev_T_now_tb44.device).expand(self.prev_T_now_tb44.shape).flatten(0, 1)
+            return identity(4, self.prev_T_now_tbn44.device).expand(self.prev_T_now_tbn44.shape).flatten(0, 1)
         if offset < 0:
-            return self.prev_T_now_tb44[self.targets(offset)].flatten(0, 1)
-        return rigid_inverse(self.prev_T_now_tb44[self.sources(offset)]).flatten(0, 1)
+            return self.prev_T_now_tbn44[self.targets(offset)].flatten(0, 1)
+        return rigid_inverse(self.prev_T_now_tbn44[self.sources(offset)]).flatten(0, 1)
 
     @cached_property
     def neighbours(self) -> Pairs:
@@ -196,7 +197,7 @@ def make_scene(outputs: Sequence[NetworkOutput], batch: Batch, teacher: TeacherL
         label_tbnhw=label,
         intrinsics_bn33=at_stride(batch.intrinsics_bn33.float(), stride),
         base_T_cam_bn44=batch.base_T_cam_bn44.float(),
-        prev_T_now_tb44=torch.stack([output.ego_motion_b44.float() for output in outputs]),
+        prev_T_now_tbn44=torch.stack([output.ego_motion_b44[:, None].float() for output in outputs]),
     )
 
 

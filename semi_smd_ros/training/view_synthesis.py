@@ -118,21 +118,21 @@ def of_sources(value_mn: Tensor, source_mns: Tensor) -> Tensor:
     return value_mn[instant, source_mns]
 
 
-def source_T_target(target: Views, source: Views, pairs: Pairs, source_T_now_m44: Tensor) -> Tensor:
+def source_T_target(target: Views, source: Views, pairs: Pairs, source_T_now_mn44: Tensor) -> Tensor:
     """Transforms from the targets' cameras to their sources', (M,N,S,4,4)."""
-    pose = source_T_now_m44[:, None] @ target.base_T_cam_mn44
+    pose = source_T_now_mn44 @ target.base_T_cam_mn44
     return rigid_inverse(of_sources(source.base_T_cam_mn44, pairs.source_bns)) @ pose[:, :, None]
 
 
 def project(
-    target: Views, source: Views, pairs: Pairs, source_T_now_m44: Tensor, inverse_depth_mnshw: Tensor, every: int = 1
+    target: Views, source: Views, pairs: Pairs, source_T_now_mn44: Tensor, inverse_depth_mnshw: Tensor, every: int = 1
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Where the sources see the target's points: pixel u and v, Z depth over the target's own, and whether inside.
 
     (M,N,S,H,w) each, of the pairs' columns and all rows, or of one in `every` of both. The ratio is negative behind the
     source's camera. Inside: in front of the source's camera and in its picture.
     """
-    relative = source_T_target(target, source, pairs, source_T_now_m44)
+    relative = source_T_target(target, source, pairs, source_T_now_mn44)
     intrinsics = of_sources(source.intrinsics_mn33, pairs.source_bns)
     linear = intrinsics @ relative[..., :3, :3] @ torch.linalg.inv(target.intrinsics_mn33)[:, :, None]
     parallax = (intrinsics @ relative[..., :3, 3:])[..., 0]
@@ -152,12 +152,12 @@ def project(
 
 
 @torch.no_grad()
-def columns_that_meet(target: Views, source: Views, pairs: Pairs, source_T_now_m44: Tensor) -> Tensor:
+def columns_that_meet(target: Views, source: Views, pairs: Pairs, source_T_now_mn44: Tensor) -> Tensor:
     """Which columns (one in COARSE) hold points that the source's picture holds as well, (M,N,S,w) bool."""
     inverse_depth, usable = (
         pairs.cut(value)[..., ::COARSE, ::COARSE] for value in (target.inverse_depth_mnhw, target.usable_mnhw)
     )
-    inside = project(target, source, pairs, source_T_now_m44, inverse_depth, every=COARSE)[3]
+    inside = project(target, source, pairs, source_T_now_mn44, inverse_depth, every=COARSE)[3]
     return (inside & usable & pairs.exists_bns[..., None, None]).any(-2)
 
 
@@ -172,16 +172,17 @@ def cut_to_columns(pairs: Pairs, meets_bnsw: Tensor) -> Pairs:
     return Pairs(pairs.source_bns, pairs.exists_bns & (last >= 0), start, width)
 
 
-def warp(target: Views, source: Views, pairs: Pairs, source_T_now_m44: Tensor) -> Warp:
+def warp(target: Views, source: Views, pairs: Pairs, source_T_now_mn44: Tensor) -> Warp:
     """Rebuild every target from its sources.
 
     Args:
         target, source: the same M rigs, at the same or at different instants.
         pairs: of these M rigs.
-        source_T_now_m44: the vehicle's base from the target's instant to the source's, metres.
+        source_T_now_mn44: the vehicle's base from the target's instant to the source's, metres; N is 1, or every target
+            has its own opinion of it.
     """
     inverse_depth, usable = pairs.cut(target.inverse_depth_mnhw), pairs.cut(target.usable_mnhw)
-    u, v, ratio, inside = project(target, source, pairs, source_T_now_m44, inverse_depth)
+    u, v, ratio, inside = project(target, source, pairs, source_T_now_mn44, inverse_depth)
     log_depth = ratio.clamp(min=SMALLEST_RATIO).log() - inverse_depth.log()
 
     height, width = source.inverse_depth_mnhw.shape[-2:]
