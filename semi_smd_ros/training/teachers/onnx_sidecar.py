@@ -60,12 +60,13 @@ class Sidecar:
 def read_sidecar(model: Path, outputs: tuple[str, ...]) -> Sidecar:
     """The sidecar of `model`, whose `output` must be one of `outputs`. Raises ModelError naming file and entry."""
     beside = [model.with_suffix(suffix) for suffix in SUFFIXES]
-    path = next((candidate for candidate in beside if candidate.is_file()), None)
-    if path is None:
+    present = [path for path in beside if path.is_file()]
+    if len(present) != 1:
         raise ModelError(
-            f'{model}: has neither {" nor ".join(candidate.name for candidate in beside)} beside it; expected at '
-            f'least the entry output: one of {", ".join(outputs)}'
+            f'{model}: has {" and ".join(path.name for path in present) or "no sidecar"} beside it; expected one of '
+            f'{", ".join(path.name for path in beside)}, with at least the entry output: one of {", ".join(outputs)}'
         )
+    path = present[0]
     try:
         text = path.read_text(encoding='utf-8')
         content = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
@@ -78,7 +79,7 @@ def read_sidecar(model: Path, outputs: tuple[str, ...]) -> Sidecar:
         raise ModelError(f'{path}: unknown entries {", ".join(unknown)}; known are {", ".join(_CHECKS)}')
     if content.get('output') not in outputs:
         raise ModelError(f'{path}: output is {content.get("output")!r}; expected one of {", ".join(outputs)}')
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in content.items():
         fits, expected = _CHECKS[name]
         if not fits(value):

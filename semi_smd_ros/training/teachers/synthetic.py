@@ -82,8 +82,8 @@ class SyntheticTeacher:
         if not known.any():
             return np.full(truth_hw.shape, np.nan, np.float32)
         height, width = truth_hw.shape
-        inverse = np.where(known, truth_hw, 0).astype(np.float32)
-        relative = errors.coarse * smooth_noise(rng, COARSE_CELLS, height, width)
+        inverse: np.ndarray = np.where(known, truth_hw, 0).astype(np.float32)
+        relative: np.ndarray = errors.coarse * smooth_noise(rng, COARSE_CELLS, height, width)
         relative += errors.fine * smooth_noise(rng, FINE_CELLS, height, width)
         inverse *= np.exp(relative)
         if errors.blur:
@@ -91,7 +91,7 @@ class SyntheticTeacher:
             sigma = errors.blur * height
             inverse = cv2.GaussianBlur(inverse, (0, 0), sigma)
             if not known.all():
-                inverse /= cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma).clip(1e-6)
+                inverse = inverse / cv2.GaussianBlur(known.astype(np.float32), (0, 0), sigma).clip(1e-6)
         mean = float(inverse[known].mean()) or 1.0
         inverse += errors.grain * mean * rng.standard_normal(inverse.shape, np.float32)
         scale = float(np.exp(errors.scale * rng.standard_normal()))
@@ -110,7 +110,7 @@ class SyntheticTeacher:
             return truth_hw.copy()
         wrong = blobs(rng, 2 * errors.wrong * rng.random(), height, width)
         ignored = blobs(rng, 2 * errors.ignored * rng.random(), height, width)
-        chosen = rng.integers(len(others), size=noise_shape(BLOB_CELLS, height, width)).astype(np.uint8)
+        chosen: np.ndarray = rng.integers(len(others), size=noise_shape(BLOB_CELLS, height, width)).astype(np.uint8)
         chosen = cv2.resize(chosen, (width, height), interpolation=cv2.INTER_NEAREST)
         # The one after, where a wrong class would be the right one.
         chosen = np.where(others[chosen] == truth_hw, (chosen + 1) % len(others), chosen)
@@ -118,7 +118,7 @@ class SyntheticTeacher:
         return np.where(ignored, IGNORE_CLASS, labels).astype(np.uint8)
 
     def _generator(self, truth_hw: np.ndarray) -> np.random.Generator:
-        return np.random.default_rng([self._seed, zlib.crc32(np.ascontiguousarray(truth_hw))])
+        return np.random.default_rng([self._seed, zlib.crc32(truth_hw.tobytes())])
 
 
 def inverse_depth(depth: np.ndarray) -> np.ndarray:

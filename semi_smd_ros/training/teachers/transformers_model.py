@@ -116,5 +116,5 @@ def _patch(config: Any) -> int:
     if config.model_type not in ('depth_anything', 'dpt', 'prompt_depth_anything'):
         return 1
     backbone = getattr(config, 'backbone_config', None)
-    patch = getattr(backbone, 'patch_size', None) or getattr(config, 'patch_size', 1)
+    patch: Any = getattr(backbone, 'patch_size', None) or getattr(config, 'patch_size', 1)
     return patch if isinstance(patch, int) else max(patch)

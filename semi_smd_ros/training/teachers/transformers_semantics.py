@@ -74,8 +74,8 @@ class TransformersSemantics:
         for output in self._loaded.answers(images_mhw3):
             # One by one: the scores of all classes at the size of a camera's picture take 180 MB.
             if self._classifies_masks:
-                logits = as_tensor(output, 'class_queries_logits'), as_tensor(output, 'masks_queries_logits')
-                shares = (mask_shares(*one, size) for one in zip(*(part.split(1) for part in logits), strict=True))
+                classes, masks = (as_tensor(output, f'{part}_queries_logits').split(1) for part in ('class', 'masks'))
+                shares = (mask_shares(*one, size) for one in zip(classes, masks, strict=True))
             else:
                 shares = (resized(one, size).softmax(1) for one in as_tensor(output, 'logits').split(1))
             parts += [confident_classes(share, self._lookup, self._threshold).cpu().numpy() for share in shares]
@@ -89,10 +89,10 @@ def mask_shares(class_mqk: Tensor, mask_mqhw: Tensor, size_hw: tuple[int, int]) 
     Per-Pixel Classification is Not All You Need for Semantic Segmentation, equation 3). Where queries overlap, their
     sum is brought back to 1; where no query claims the pixel it stays small, and so the pixel below the threshold.
     """
-    shares = 0.0
+    shares = mask_mqhw.new_zeros(len(class_mqk), class_mqk.shape[2] - 1, *size_hw)
     for classes, masks in zip(class_mqk.split(QUERIES, 1), mask_mqhw.split(QUERIES, 1), strict=True):
         weights = classes.softmax(-1)[..., :-1]
-        shares = shares + torch.einsum('mqk,mqhw->mkhw', weights, resized(masks, size_hw).sigmoid())
+        shares += torch.einsum('mqk,mqhw->mkhw', weights, resized(masks, size_hw).sigmoid())
     return shares / shares.sum(1, keepdim=True).clamp(min=1)
 
 
