@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Teachers: frozen models that tell relative depth and classes of single pictures, in training only."""
+
+from .execution import Execution
+from .interface import DepthTeacher, SemanticTeacher, TeacherIdentity
+from .labels import TeacherLabels, stack_labels
+from .opening import open_depth_teacher, open_semantic_teacher
+from .synthetic import SyntheticTeacher, TeacherErrors
+
+__all__ = [
+    'DepthTeacher',
+    'Execution',
+    'SemanticTeacher',
+    'SyntheticTeacher',
+    'TeacherErrors',
+    'TeacherIdentity',
+    'TeacherLabels',
+    'open_depth_teacher',
+    'open_semantic_teacher',
+    'stack_labels',
+]
