@@ -18,7 +18,10 @@ RESNET_WIDTHS = (64, 128, 256)
 EFFICIENTNETS = ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2')
 ENCODERS = ('residual', *RESNET_BLOCKS, *EFFICIENTNETS)
 FUSIONS = ('unified', 'separate')
+POSES = ('joint', 'per_camera')
 SOURCES = ('neighbours', 'memory', 'semantics')
+ADDED = {'temporal_depth': True, 'pose': 'joint'}
+"""Entries that configs of earlier checkpoints lack, and what they mean there."""
 MEMORY_HEADER = 5  # channels of the memory before the features: valid flag, ground plane (3), log depth
 
 
@@ -55,6 +58,12 @@ class NetworkConfig:
     """Cameras are neighbours when their horizontal fields of view overlap or miss each other by less than this."""
     match_width: int = 24
     """Channels of the features matched with t-1; 0 leaves out matching, ego-motion and triangulation."""
+    temporal_depth: bool = True
+    """False, for ablations: depth and ground are told from one instant alone, and matching with t-1 serves the ego-motion
+    only; `attends_to` must then be without memory."""
+    pose: str = 'joint'
+    """'joint': one motion of the vehicle from all cameras, by their extrinsics; 'per_camera', for ablations: each camera
+    solves its own motion in its own frame, at the scale of its own depth, and the vehicle's is their mean."""
     depth_min: float = 0.3
     depth_max: float = 250.0
     prior_far: float = 60.0
@@ -78,12 +87,18 @@ class NetworkConfig:
                 f'depths must satisfy 0 < depth_min < prior_far < depth_max, got {self.depth_min}, '
                 f'{self.prior_far}, {self.depth_max}'
             )
-        for name, value, known in (('encoder', self.encoder, ENCODERS), ('fusion', self.fusion, FUSIONS)):
+        for name, value, known in (
+            ('encoder', self.encoder, ENCODERS),
+            ('fusion', self.fusion, FUSIONS),
+            ('pose', self.pose, POSES),
+        ):
             if value not in known:
                 raise ValueError(f'{name} {value!r}: expected one of {", ".join(known)}')
         unknown = sorted(set(self.attends_to) - set(SOURCES))
         if unknown or len(set(self.attends_to)) != len(self.attends_to):
             raise ValueError(f'attends_to {list(self.attends_to)}: expected each of {", ".join(SOURCES)} at most once')
+        if not self.temporal_depth and 'memory' in self.attends_to:
+            raise ValueError(f'temporal_depth is off but attends_to is {list(self.attends_to)}; leave memory out of it')
         if self.match_width < 0:
             raise ValueError(f'match_width {self.match_width}: expected 0 (no matching) or more')
         resnet = RESNET_BLOCKS.get(self.encoder)
@@ -106,6 +121,7 @@ class NetworkConfig:
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Rebuild from `to_dict` (or its JSON). Raises ValueError naming missing and unknown keys."""
         known = {field.name for field in fields(cls)}
+        values = {**ADDED, **values}
         missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
         if missing or unknown:
             raise ValueError(f'network config: missing keys {missing}, unknown keys {unknown}')

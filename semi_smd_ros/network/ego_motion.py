@@ -9,6 +9,8 @@ Zhou, Park and Koltun, "Fast Global Registration", 2016). A damping keeps the id
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -42,14 +44,21 @@ def rigid_transform(translation_b3: Tensor, rotation_b3: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
 
 
+def rigid_inverse(transform_bn44: Tensor) -> Tensor:
+    """The inverse of rigid transforms (...,4,4)."""
+    rotation = transform_bn44[..., :3, :3].transpose(-1, -2)
+    translation = -(rotation * transform_bn44[..., None, :3, 3]).sum(-1, keepdim=True)
+    return torch.cat((torch.cat((rotation, translation), dim=-1), transform_bn44[..., 3:, :]), dim=-2)
+
+
 def compose(a_b44: Tensor, b_b44: Tensor) -> Tensor:
     """The matrix product, without one (see `geometry`)."""
     return (a_b44[:, :, :, None] * b_b44[:, None]).sum(2)
 
 
-def transform(motion_b44: Tensor, point_bn3q: Tensor) -> Tensor:
-    """Apply (B,4,4) to points (B,N,3,Q)."""
-    rotation, translation = motion_b44[:, None, :3, :3], motion_b44[:, None, :3, 3:]
+def transform(motion_bn44: Tensor, point_bn3q: Tensor) -> Tensor:
+    """Apply (B,N,4,4), or (B,1,4,4) for all cameras, to points (B,N,3,Q)."""
+    rotation, translation = motion_bn44[..., :3, :3], motion_bn44[..., :3, 3:]
     return (rotation[..., None] * point_bn3q[:, :, None]).sum(3) + translation
 
 
@@ -75,7 +84,7 @@ def solve_motion(point_bn3q: Tensor, seen_bn3q: Tensor, origin_bn3: Tensor, weig
     damping = DAMPING * identity(6, point_bn3q.device)
     axes = identity(3, point_bn3q.device).unbind(0)
     for scale in ROBUST_STEPS:
-        moved = transform(motion, point_bn3q)
+        moved = transform(motion[:, None], point_bn3q)
         direction, distance = unit(moved - origin_bn3[..., None])
         residual = direction - seen_bn3q
         robust = 1 / (1 + residual.square().sum(2) / scale**2).square()
@@ -94,20 +103,56 @@ def solve_motion(point_bn3q: Tensor, seen_bn3q: Tensor, origin_bn3: Tensor, weig
     return motion
 
 
+@dataclass(frozen=True)
+class Motion:
+    """`prev_T_now` of the base, metres; `camera_bn44` as each camera by itself has it, where cameras are on their own."""
+
+    ego_b44: Tensor
+    camera_bn44: Tensor | None = None
+
+
+def solve_each(
+    point_bn3q: Tensor, seen_bn3q: Tensor, base_T_cam_bn44: Tensor, weight_bnq: Tensor, usable_bn: Tensor
+) -> Motion:
+    """Every camera's motion from its own points and rays in its own frame; that of the base is the cameras' mean.
+
+    A camera's translation has the scale of its own depth. Extrinsics enter only to tell each motion in `base`.
+    """
+    batch, cameras = usable_bn.shape
+    cam_T_base = rigid_inverse(base_T_cam_bn44)
+    turned = (cam_T_base[..., :3, :3, None] * seen_bn3q[:, :, None]).sum(3)
+    own = (transform(cam_T_base, point_bn3q).flatten(0, 1), turned.flatten(0, 1))
+    origin = torch.zeros_like(point_bn3q[..., 0]).flatten(0, 1)
+    solved = solve_motion(own[0][:, None], own[1][:, None], origin[:, None], weight_bnq.flatten(0, 1)[:, None])
+    in_camera = solved.reshape(batch, cameras, 4, 4)
+    in_base = (base_T_cam_bn44[..., None] * in_camera[:, :, None]).sum(3)
+    in_base = (in_base[..., None] * cam_T_base[:, :, None]).sum(3)
+    share = usable_bn.to(torch.float32) / usable_bn.to(torch.float32).sum(1, keepdim=True).clamp(min=1)
+    translation = (in_base[..., :3, 3] * share[..., None]).sum(1)
+    # of a small turn the rotation vector is the antisymmetric part of its matrix
+    skew = 0.5 * (in_base - in_base.transpose(-1, -2))
+    vector = torch.stack((skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]), dim=-1)
+    return Motion(rigid_transform(translation, (vector * share[..., None]).sum(1)), in_base)
+
+
 class EgoMotionHead(nn.Module):
-    """`prev_T_now` of the base, (B,4,4), metres. The identity where no camera was valid at both times."""
+    """`prev_T_now` of the base. The identity where no camera was valid at both times."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self.joint = config.pose == 'joint'
         self.cell = nn.Linear(config.coarse_width, 1)
         self.camera = nn.Linear(config.coarse_width + 1, 1)
 
-    def forward(self, coarse: CoarseOutput, match: Match, rays: RayGrid, usable_bn: Tensor) -> Tensor:
+    def forward(self, coarse: CoarseOutput, match: Match, rays: RayGrid, usable_bn: Tensor) -> Motion:
         """`rays` are those of stride 16; `usable_bn` is True for cameras that are valid now and were at t-1."""
         pose = rays.base_T_cam_bn44
         depth = coarse.log_depth_bnhw.flatten(2).exp()
         point = pose[..., :3, 3:] + depth[:, :, None] * rays.ray_base_bn3hw.flatten(3)
-        return solve_motion(point, seen_rays(match, pose), pose[..., :3, 3], self.weights(coarse, match, usable_bn))
+        seen, weight = seen_rays(match, pose), self.weights(coarse, match, usable_bn)
+        if self.joint:
+            return Motion(solve_motion(point, seen, pose[..., :3, 3], weight))
+        return solve_each(point, seen, pose, weight, usable_bn)
 
     def weights(self, coarse: CoarseOutput, match: Match, usable_bn: Tensor) -> Tensor:
         """Of every cell: learned, times the match's confidence, times its camera's learned weight: (B,N,Q)."""

@@ -13,7 +13,7 @@ from semi_smd_ros.network import geometry
 from semi_smd_ros.network.coarse import CoarseHeads, CoarseOutput
 from semi_smd_ros.network.config import FEATURE_STRIDE, KEY_STRIDE, NetworkConfig
 from semi_smd_ros.network.decoder import Decoder
-from semi_smd_ros.network.ego_motion import EgoMotionHead, seen_rays
+from semi_smd_ros.network.ego_motion import EgoMotionHead, Motion, seen_rays
 from semi_smd_ros.network.encoder import CUE_STRIDE, make_encoder
 from semi_smd_ros.network.fusion import Fusion
 from semi_smd_ros.network.geometry import RayGrid, split_cameras
@@ -65,6 +65,8 @@ class NetworkOutput:
     memory_bnchw: Tensor
     ego_motion_b44: Tensor
     """`prev_T_now` of the base."""
+    camera_motion_bn44: Tensor | None = None
+    """With per-camera pose, what each camera by itself takes for `prev_T_now` of the base; else None."""
 
 
 class SemiSmdNetwork(nn.Module):
@@ -91,10 +93,11 @@ class SemiSmdNetwork(nn.Module):
         pyramid = self.encode(inputs, valid_bn)
         feature_bnchw = split_cameras(pyramid[2], batch)
         coarse = self.coarse(feature_bnchw, rays_16.log_ground_depth())
+        ground_known_b = past.ground_known_b if self.config.temporal_depth else torch.zeros_like(past.ground_known_b)
         ground_b3 = self.ground(
-            coarse.vote_bnvq, coarse.vote_logit_bnvq, rays_16, valid_bn, past.ground_b3, past.ground_known_b
+            coarse.vote_bnvq, coarse.vote_logit_bnvq, rays_16, valid_bn, past.ground_b3, ground_known_b
         )
-        match, keys_bnmhw, ego_motion_b44, cue_bn3hw = self.move(inputs, pyramid, coarse, rays_16, past)
+        match, keys_bnmhw, motion, cue_bn3hw = self.move(inputs, pyramid, coarse, rays_16, past)
         fused_bnchw = self.fusion(
             feature_bnchw,
             coarse.semantic_logit_bnkhw,
@@ -119,7 +122,8 @@ class SemiSmdNetwork(nn.Module):
             match_logit_bnqk=None if match is None else match.logit_bnqk,
             past_usable_bn=past.usable_bn,
             memory_bnchw=remember(valid_bn, ground_b3, pose, coarse.log_depth_bnhw, fused_bnchw, keys_bnmhw),
-            ego_motion_b44=ego_motion_b44,
+            ego_motion_b44=motion.ego_b44,
+            camera_motion_bn44=motion.camera_bn44,
         )
 
     def rays(self, inputs: NetworkInput, stride: int) -> RayGrid:
@@ -146,10 +150,10 @@ class SemiSmdNetwork(nn.Module):
 
     def move(
         self, inputs: NetworkInput, pyramid: list[Tensor], coarse: CoarseOutput, rays: RayGrid, past: Memory
-    ) -> tuple[Match | None, Tensor, Tensor, Tensor]:
+    ) -> tuple[Match | None, Tensor, Motion, Tensor]:
         """Match with t-1, solve the joint ego-motion, triangulate with it.
 
-        Returns the match, the keys to remember (B,N,4M,h,w), `prev_T_now` (B,4,4) and the decoder's cue (B,N,3,h,w).
+        Returns the match, the keys to remember (B,N,4M,h,w), the motion and the decoder's cue (B,N,3,h,w).
         What triangulation sees is detached: near parallel rays its gradients have no bound.
         """
         batch, size = inputs.images_bn3hw.shape[0], coarse.log_depth_bnhw.shape[-2:]
@@ -158,15 +162,17 @@ class SemiSmdNetwork(nn.Module):
             zero = torch.zeros_like(coarse_bnq)
             cue = depth_cue(coarse_bnq, zero, zero, past.usable_bn)
             still = identity(4, zero.device).expand(batch, 4, 4)
-            return None, past.match_bnmhw, still, cue.reshape(batch, -1, 3, *size)
+            return None, past.match_bnmhw, Motion(still), cue.reshape(batch, -1, 3, *size)
         query, keys = self.matching.features(pyramid, batch)
         match = self.matching(query, past.match_bnmhw, inputs.intrinsics_bn33)
         motion = self.ego_motion(coarse, match, rays, past.usable_bn)
         limits = self.config.depth_min, self.config.depth_max
         seen = seen_rays(match, inputs.base_T_cam_bn44)
-        log_depth, confidence = triangulate(rays, seen.detach(), motion.detach(), limits)
+        motion_bn44 = motion.ego_b44[:, None] if motion.camera_bn44 is None else motion.camera_bn44
+        log_depth, confidence = triangulate(rays, seen.detach(), motion_bn44.detach(), limits)
         confidence = confidence * match.confidence_bnq.detach()
-        cue = depth_cue(coarse_bnq, log_depth, confidence, past.usable_bn)
+        usable_bn = past.usable_bn if self.config.temporal_depth else torch.zeros_like(past.usable_bn)
+        cue = depth_cue(coarse_bnq, log_depth, confidence, usable_bn)
         return match, keys, motion, cue.reshape(batch, -1, 3, *size)
 
     def empty_memory(self, batch: int, cameras: int, height: int, width: int) -> Tensor:

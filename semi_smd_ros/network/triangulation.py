@@ -14,9 +14,9 @@ TINY = 1e-8
 
 
 def triangulate(
-    rays: RayGrid, seen_bn3q: Tensor, motion_b44: Tensor, depth_range: tuple[float, float]
+    rays: RayGrid, seen_bn3q: Tensor, motion_bn44: Tensor, depth_range: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Log Z depth and confidence 0..1 of every cell, (B,N,Q) each.
+    """Log Z depth and confidence 0..1 of every cell, (B,N,Q) each. The motion is (B,1,4,4), or one for each camera.
 
     At t the cell's point is o + z d; at t-1 it is e + z g from the camera's origin, with e = R o + t - o, g = R d.
     It lies on the measured ray m where m x (e + z g) = 0, so z = -(m x g).(m x e) / |m x g|^2 (midpoint along d;
@@ -25,8 +25,8 @@ def triangulate(
     """
     origin = rays.base_T_cam_bn44[..., :3, 3:]
     ray = rays.ray_base_bn3hw.flatten(3)
-    travelled = transform(motion_b44, origin) - origin
-    turned = transform(motion_b44, ray) - motion_b44[:, None, :3, 3:]
+    travelled = transform(motion_bn44, origin) - origin
+    turned = transform(motion_bn44, ray) - motion_bn44[..., :3, 3:]
     across_ray, across_travel = cross(seen_bn3q, turned), cross(seen_bn3q, travelled.expand_as(ray))
     square = across_ray.square().sum(2)
     depth = -(across_ray * across_travel).sum(2) / (square + TINY)

@@ -137,7 +137,7 @@ def test_rigs_of_a_batch_do_not_mix(network: SemiSmdNetwork) -> None:
     together = run(network, both)
     for index, inputs in enumerate((first, second)):
         alone = run(network, inputs)
-        part = NetworkOutput(*(value[index : index + 1] for value in vars(together).values()))
+        part = NetworkOutput(*(value[index : index + 1] for value in list(vars(together).values())[:-1]))
         assert_close(alone, part, 1e-4)
 
 

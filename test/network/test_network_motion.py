@@ -30,7 +30,7 @@ def world(network: SemiSmdNetwork, seed: int) -> tuple[RayGrid, Tensor, Tensor, 
     point = origin[..., None] + depth[:, :, None] * ray
     translation = torch.tensor([[1.5, 0.05, 0.02]]) + 0.2 * torch.randn(1, 3, generator=generator)
     motion = rigid_transform(translation, 0.03 * torch.randn(1, 3, generator=generator))
-    return rays, depth, point, motion, unit(transform(motion, point) - origin[..., None])[0]
+    return rays, depth, point, motion, unit(transform(motion[:, None], point) - origin[..., None])[0]
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -80,7 +80,7 @@ def test_composing_is_the_matrix_product() -> None:
 
 def test_triangulation_gives_the_depth_where_there_is_parallax(network: SemiSmdNetwork) -> None:
     rays, depth, _, motion, seen = world(network, 3)
-    log_depth, confidence = triangulate(rays, seen, motion, LIMITS)
+    log_depth, confidence = triangulate(rays, seen, motion[:, None], LIMITS)
     sure = confidence > 0.5
     assert sure.float().mean() > 0.3
     assert torch.allclose(log_depth.exp()[sure], depth[sure], rtol=2e-2)
@@ -90,7 +90,7 @@ def test_triangulation_gives_the_depth_where_there_is_parallax(network: SemiSmdN
     enlarged = torch.cat((torch.cat((motion[:, :3, :3], enlarged[:, :3, 3:]), dim=2), enlarged[:, 3:]), dim=1)
     pose = rays.base_T_cam_bn44.clone()
     pose[..., :3, 3] *= 2  # every length twice as large: so is every depth
-    twice, also_sure = triangulate(replace(rays, base_T_cam_bn44=pose), seen, enlarged, (0.6, 500.0))
+    twice, also_sure = triangulate(replace(rays, base_T_cam_bn44=pose), seen, enlarged[:, None], (0.6, 500.0))
     assert torch.allclose(twice[sure] - math.log(2), log_depth[sure], atol=1e-2)
     assert torch.allclose(confidence, also_sure, atol=1e-3)
 
@@ -98,7 +98,7 @@ def test_triangulation_gives_the_depth_where_there_is_parallax(network: SemiSmdN
 def test_triangulation_is_not_sure_without_motion(network: SemiSmdNetwork) -> None:
     rays = network.rays(rig_input(network, 2), 16)
     seen = unit(rays.ray_base_bn3hw.flatten(3))[0]
-    log_depth, confidence = triangulate(rays, seen, torch.eye(4)[None], LIMITS)
+    log_depth, confidence = triangulate(rays, seen, torch.eye(4)[None, None], LIMITS)
     assert log_depth.isfinite().all()
     assert confidence.max() < 1e-3
 
