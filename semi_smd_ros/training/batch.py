@@ -49,6 +49,10 @@ class Batch:
     """bool at stride 4: things that move by themselves."""
     ego_mask_bnhw: Tensor | None = None
     """bool, True where the ego vehicle covers the view; None where depth is dense, and NaN just there."""
+    teacher_disparity_tbnhw: Tensor | None = None
+    """Relative inverse depth; NaN where the teacher says nothing."""
+    teacher_semantics_tbnhw: Tensor | None = None
+    """int64 at stride 4, 255 ignored."""
 
 
 def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, generator: np.random.Generator) -> Batch:
@@ -56,26 +60,53 @@ def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, gen
     if augmentation is not None:
         samples = [mirrored(s) if generator.random() < augmentation.mirror else s for s in samples]
         samples = [with_calibration_noise(s, augmentation, generator) for s in samples]
+    batch = stacked(samples)
+    if augmentation is None:
+        return batch
+    images = seen_images(batch, augmentation, generator)
+    drop_cameras(batch.camera_valid_tbn, augmentation.missing_camera, generator)
+    return replace(batch, images_tbn3hw=images)
+
+
+def seen_images(batch: Batch, strength: Augmentation, generator: np.random.Generator) -> Tensor:
+    """The batch's pictures, (T,B,N,3,H,W), in other colours and with noise, as the strengths say."""
+    if not strength.colour and not strength.noise:
+        return batch.images_tbn3hw
+    return colour_jitter(batch.images_tbn3hw, strength, generator)
+
+
+def stacked(samples: Sequence[Sample]) -> Batch:
+    """Samples of equal shapes as they are, all cameras valid.
+
+    Raises ValueError when only some of them have teacher labels or ego masks.
+    """
 
     def stack(arrays: list[np.ndarray], kind: torch.dtype) -> Tensor:
         return torch.from_numpy(np.stack(arrays, axis=1)).to(kind)
 
+    def known(arrays: list[np.ndarray | None], what: str) -> list[np.ndarray]:
+        given = [array for array in arrays if array is not None]
+        if given and len(given) < len(arrays):
+            raise ValueError(f'{len(given)} of {len(arrays)} samples of a batch have {what}; expected all or none')
+        return given
+
     images = stack([s.images_tnhw3 for s in samples], torch.float32).movedim(-1, 3) / 255
-    valid = torch.ones(images.shape[:3])
-    if augmentation is not None:
-        if augmentation.colour or augmentation.noise:
-            images = colour_jitter(images, augmentation, generator)
-        drop_cameras(valid, augmentation.missing_camera, generator)
+    masks = known([s.ego_mask_nhw for s in samples], 'ego masks')
+    disparity = known([s.teacher_disparity_tnhw for s in samples], 'a depth teacher')
+    semantics = known([s.teacher_semantics_tnhw for s in samples], 'a semantic teacher')
     return Batch(
         images_tbn3hw=images,
         intrinsics_bn33=torch.from_numpy(np.stack([s.intrinsics_n33 for s in samples])).float(),
         base_T_cam_bn44=torch.from_numpy(np.stack([s.base_T_cam_n44 for s in samples])).float(),
-        camera_valid_tbn=valid,
+        camera_valid_tbn=torch.ones(images.shape[:3]),
         depth_tbnhw=stack([s.depth_tnhw for s in samples], torch.float32),
         semantics_tbnhw=stack([s.semantics_tnhw for s in samples], torch.int64),
         prev_T_now_tb44=stack([s.prev_T_now_t44 for s in samples], torch.float32),
         ground_tb3=stack([ground_height(s.ground_plane_t4) for s in samples], torch.float32),
         moving_tbnhw=stack([s.moving_tnhw for s in samples], torch.bool),
+        ego_mask_bnhw=torch.from_numpy(np.stack(masks)) if masks else None,
+        teacher_disparity_tbnhw=stack(disparity, torch.float32) if disparity else None,
+        teacher_semantics_tbnhw=stack(semantics, torch.int64) if semantics else None,
     )
 
 
@@ -93,7 +124,14 @@ def mirrored(sample: Sample) -> Sample:
         prev_T_now_t44=MIRROR_LEFT @ sample.prev_T_now_t44 @ MIRROR_LEFT,
         ground_plane_t4=sample.ground_plane_t4 @ MIRROR_LEFT,
         moving_tnhw=sample.moving_tnhw[..., ::-1],
+        ego_mask_nhw=flipped(sample.ego_mask_nhw),
+        teacher_disparity_tnhw=flipped(sample.teacher_disparity_tnhw),
+        teacher_semantics_tnhw=flipped(sample.teacher_semantics_tnhw),
     )
+
+
+def flipped(map_nhw: np.ndarray | None) -> np.ndarray | None:
+    return None if map_nhw is None else map_nhw[..., ::-1]
 
 
 def ground_height(plane_t4: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training sample: a rig and two consecutive synthetic frames with their ground truth."""
+"""One training sample: a rig and two consecutive frames, with ground truth and teacher labels as far as known."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from semi_smd_ros.datasets.synthetic import (
     random_rig,
     render_sequence,
 )
+from semi_smd_ros.network.config import IGNORE_CLASS
 
 TEST_SEEDS = range(5_000)
 VALIDATION_SEEDS = range(5_000, 10_000)
@@ -32,29 +33,51 @@ class Sample:
     images_tnhw3: np.ndarray
     """uint8 RGB."""
     depth_tnhw: np.ndarray
-    """float16 Z depth, metres; +inf sky, NaN where the ego vehicle is."""
+    """float16 Z depth, metres; +inf sky, NaN where the ego vehicle is, or where it is not known."""
     semantics_tnhw: np.ndarray
     """uint8 class index at stride 4, 255 ignored."""
     intrinsics_n33: np.ndarray
     base_T_cam_n44: np.ndarray
     prev_T_now_t44: np.ndarray
-    """Motion of the base from frame t-1 to t; the identity for the first frame."""
+    """Motion of the base from frame t-1 to t; the identity for the first frame. NaN where not known."""
     ground_plane_t4: np.ndarray
-    """(n, d) with n.x + d = 0 in `base`: the road's plane under the vehicle."""
+    """(n, d) with n.x + d = 0 in `base`: the road's plane under the vehicle. NaN where not known."""
     moving_tnhw: np.ndarray
     """bool at stride 4: things that move by themselves."""
+    ego_mask_nhw: np.ndarray | None = None
+    """bool, True where the ego vehicle covers the view or the rectified picture has none; None where depth is dense, and
+    NaN just there."""
+    teacher_disparity_tnhw: np.ndarray | None = None
+    """float32, relative inverse depth as `teachers.interface` says; NaN where the teacher says nothing."""
+    teacher_semantics_tnhw: np.ndarray | None = None
+    """uint8 class index at stride 4, 255 ignored, as the teacher sees it."""
 
     def save(self, path: Path) -> None:
         """Write uncompressed .npz, complete or not at all."""
         part = path.with_suffix(f'.{os.getpid()}.part')
         with part.open('wb') as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+            np.savez(file, **{name: value for name, value in vars(self).items() if value is not None})
         os.replace(part, path)
 
     @classmethod
     def load(cls, path: Path) -> Sample:
         with np.load(path) as arrays:
-            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+            return cls(**{field.name: arrays[field.name] for field in fields(cls) if field.name in arrays})
+
+    def without_truth(self) -> Sample:
+        """The same pictures, rig and teacher labels, and nothing else that a vehicle would not know."""
+        hidden = self.ego_mask_nhw
+        if hidden is None:
+            hidden = np.isnan(self.depth_tnhw).any(0)
+        return replace(
+            self,
+            depth_tnhw=np.full_like(self.depth_tnhw, np.nan),
+            semantics_tnhw=np.full_like(self.semantics_tnhw, IGNORE_CLASS),
+            prev_T_now_t44=np.full_like(self.prev_T_now_t44, np.nan),
+            ground_plane_t4=np.full_like(self.ground_plane_t4, np.nan),
+            moving_tnhw=np.zeros_like(self.moving_tnhw),
+            ego_mask_nhw=hidden,
+        )
 
     def halved(self) -> Sample:
         """The same moments as cameras of half the resolution would have seen them.
@@ -74,6 +97,9 @@ class Sample:
             semantics_tnhw=self.semantics_tnhw[one],
             intrinsics_n33=intrinsics,
             moving_tnhw=self.moving_tnhw[one],
+            ego_mask_nhw=None if self.ego_mask_nhw is None else self.ego_mask_nhw[one],
+            teacher_disparity_tnhw=None if self.teacher_disparity_tnhw is None else self.teacher_disparity_tnhw[one],
+            teacher_semantics_tnhw=None if self.teacher_semantics_tnhw is None else self.teacher_semantics_tnhw[one],
         )
 
 
