@@ -197,8 +197,15 @@ def make_scene(outputs: Sequence[NetworkOutput], batch: Batch, teacher: TeacherL
         label_tbnhw=label,
         intrinsics_bn33=at_stride(batch.intrinsics_bn33.float(), stride),
         base_T_cam_bn44=batch.base_T_cam_bn44.float(),
-        prev_T_now_tbn44=torch.stack([output.ego_motion_b44[:, None].float() for output in outputs]),
+        prev_T_now_tbn44=torch.stack([motions(output) for output in outputs]),
     )
+
+
+def motions(output: NetworkOutput) -> Tensor:
+    """`prev_T_now` of the base, (B,1,4,4), or (B,N,4,4) where every camera has its own."""
+    if output.camera_motion_bn44 is not None:
+        return output.camera_motion_bn44.float()
+    return output.ego_motion_b44[:, None].float()
 
 
 def check_labels(teacher: TeacherLabels, batch: Batch) -> None:
