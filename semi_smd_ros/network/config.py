@@ -59,11 +59,11 @@ class NetworkConfig:
     match_width: int = 24
     """Channels of the features matched with t-1; 0 leaves out matching, ego-motion and triangulation."""
     temporal_depth: bool = True
-    """False, for ablations: depth and ground are told from one instant alone, and matching with t-1 serves the ego-motion
-    only; `attends_to` must then be without memory."""
+    """False, for ablations: depth and ground are told from one instant alone, and matching with t-1 serves ego-motion
+    alone; `attends_to` must then be without memory."""
     pose: str = 'joint'
-    """'joint': one motion of the vehicle from all cameras, by their extrinsics; 'per_camera', for ablations: each camera
-    solves its own motion in its own frame, at the scale of its own depth, and the vehicle's is their mean."""
+    """'joint': one motion of the vehicle from all cameras, by their extrinsics; 'per_camera', for ablations: each
+    camera solves its own motion in its own frame, at the scale of its own depth; the vehicle's is their mean."""
     depth_min: float = 0.3
     depth_max: float = 250.0
     prior_far: float = 60.0

@@ -105,7 +105,7 @@ def solve_motion(point_bn3q: Tensor, seen_bn3q: Tensor, origin_bn3: Tensor, weig
 
 @dataclass(frozen=True)
 class Motion:
-    """`prev_T_now` of the base, metres; `camera_bn44` as each camera by itself has it, where cameras are on their own."""
+    """`prev_T_now` of the base, metres; `camera_bn44` as each camera by itself has it, where each is on its own."""
 
     ego_b44: Tensor
     camera_bn44: Tensor | None = None

@@ -26,7 +26,10 @@ class Augmentation:
     missing_camera: float = 0.15
     """Probability that a set has missing cameras (one or two of them)."""
     rotation_noise_deg: float = 0.3
+    """Of single cameras, as the network is told it, and `translation_noise_m` too: with supervision by truth only, for
+    pictures can be warped into each other only by the calibration they were taken with."""
     common_tilt_deg: float = 0.5
+    """Of `base` against all cameras together."""
     translation_noise_m: float = 0.01
 
 
@@ -53,6 +56,9 @@ class Batch:
     """Relative inverse depth; NaN where the teacher says nothing."""
     teacher_semantics_tbnhw: Tensor | None = None
     """int64 at stride 4, 255 ignored."""
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
 
 
 def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, generator: np.random.Generator) -> Batch:

@@ -5,33 +5,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
-import yaml
-
-from semi_smd_ros.network.config import CONFIGS, EFFICIENTNETS
+from semi_smd_ros.network.config import CONFIGS, EFFICIENTNETS, NetworkConfig
 from semi_smd_ros.training.batch import Augmentation
 from semi_smd_ros.training.losses import LossWeights
+from semi_smd_ros.training.semi_losses import SemiLossWeights
+from semi_smd_ros.training.settings import ConfigError, load_settings
 
 WARM_UP = 0.02  # share of the budget
-
-Settings = TypeVar('Settings')
-
-
-class ConfigError(ValueError):
-    """A training config that cannot be used; the message names file, entry and what was expected."""
+SUPERVISIONS = ('supervised', 'semi')
+SYNTHETIC = 'synthetic'
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Training at one resolution for some minutes of the clock, with `batch` frame pairs a step."""
+    """Training at one resolution with `batch` frame pairs a step and process, for some minutes of the clock or for some
+    steps. Only a run of steps can be repeated exactly."""
 
     height: int
     width: int
-    minutes: float
-    batch: int
+    minutes: float = 0.0
+    batch: int = 1
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.minutes > 0) == (self.steps > 0) or self.batch < 1:
+            raise ConfigError(
+                f'stage {self.height}x{self.width} has minutes {self.minutes}, steps {self.steps} and batch '
+                f'{self.batch}; expected either minutes or steps, and a batch of 1 or more'
+            )
 
     def halvings(self, full: tuple[int, int]) -> int:
         """How often pictures of the size `full` are halved for this stage."""
@@ -44,6 +49,22 @@ class TrainConfig:
 
     network: str = 'small'
     """A key of `network.config.CONFIGS`."""
+    network_changes: Mapping[str, Any] = field(default_factory=dict)
+    """Entries of its `NetworkConfig` that shall be others."""
+    data: str = SYNTHETIC
+    """'synthetic': rendered while the run goes on; else the address of a source, see `datasets.sources`."""
+    supervision: str = 'supervised'
+    """'supervised': by dense ground truth, which synthetic data have. 'semi': by the pictures themselves and by
+    teachers, without ground truth, but for LiDAR where `semi_losses.lidar` is above 0."""
+    labels: str = ''
+    """Folder of cached teacher labels of the source (`semi-smd label`). Synthetic data have a synthetic teacher."""
+    teacher_semantics: bool = True
+    """False leaves the semantic teacher's labels unused, for ablations."""
+    least_motion_m: float = 0.0
+    """Moments of a source since whose predecessor the vehicle is known to have moved less are passed over."""
+    validation: str = ''
+    """Address of a source for validation. Without, held-out synthetic scenes, or moments of `data` itself, spread over
+    it: figures of a source that was trained on, and told so."""
     stages: tuple[Stage, ...] = (Stage(96, 160, 30.0, batch=2), Stage(192, 320, 20.0, batch=2))
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-5
@@ -60,20 +81,36 @@ class TrainConfig:
     pool_capacity: int = 400
     """Rendered frame pairs that are kept on disk, about 5 MB each at 192x320; the oldest make room for new ones."""
     pool_minimum: int = 16
-    """Frame pairs that must be rendered before the first step."""
+    """Frame pairs that must be rendered before the first step; stages of minutes draw at random from what there is."""
+    uses: int = 4
+    """How often a rendered frame pair is used in stages of steps, whose order the seed decides."""
+    views: int = 0
+    """Stages of steps: as many rendered frame pairs again and again; 0 renders fresh ones all the time."""
+    frames: str = ''
+    """Folder of rendered frames, which runs may share; without, `frames` in the run's folder."""
     validation_scenes: int = 8
     validate_every_minutes: float = 5.0
+    validate_every_steps: int = 0
+    """Stages of steps: how often to validate and to save; 0 only at the end of a stage."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossWeights = field(default_factory=LossWeights)
+    semi_losses: SemiLossWeights = field(default_factory=SemiLossWeights)
 
     def __post_init__(self) -> None:
         if self.network not in CONFIGS:
             raise ConfigError(f'network {self.network!r} is not known; expected one of {", ".join(CONFIGS)}')
         if not self.stages:
             raise ConfigError('stages is empty; a run needs at least one')
+        if len({stage.steps > 0 for stage in self.stages}) > 1:
+            raise ConfigError('some stages have steps, others minutes; expected the same kind of budget for all')
+        self.check_data()
+        self.network_config  # noqa: B018 (its errors are told here)
         full = self.full_size
         for stage in self.stages:
-            if (stage.height * 2 ** stage.halvings(full), stage.width * 2 ** stage.halvings(full)) != full:
+            if (
+                self.synthetic
+                and (stage.height * 2 ** stage.halvings(full), stage.width * 2 ** stage.halvings(full)) != full
+            ):
                 raise ConfigError(
                     f'stage {stage.height}x{stage.width} is no half, quarter, ... of {full[0]}x{full[1]}, at which the '
                     'pictures of all stages are rendered'
@@ -85,6 +122,48 @@ class TrainConfig:
             )
         if not 0 <= self.average < 1:
             raise ConfigError(f'average is {self.average}; expected 0 (none) up to, not including, 1')
+
+    def check_data(self) -> None:
+        """Raises ConfigError where data, supervision and budget do not fit each other."""
+        if self.supervision not in SUPERVISIONS:
+            raise ConfigError(f'supervision is {self.supervision!r}; expected one of {", ".join(SUPERVISIONS)}')
+        if self.supervision == 'supervised' and not self.synthetic:
+            raise ConfigError(
+                f'supervision is supervised but data is {self.data!r}; dense truth comes with data: synthetic alone, '
+                'so set supervision: semi (and semi_losses: {lidar: 1.0} for LiDAR)'
+            )
+        if self.labels and self.synthetic:
+            raise ConfigError(
+                f'labels is {self.labels!r} but data is synthetic, which has its own teacher; leave it out'
+            )
+        if self.uses < 1 or self.views < 0 or self.pool_capacity < self.uses:
+            raise ConfigError(
+                f'uses is {self.uses}, views {self.views}, pool_capacity {self.pool_capacity}; expected uses of 1 or '
+                'more, views of 0 or more, and a capacity that holds as many as uses'
+            )
+
+    @property
+    def synthetic(self) -> bool:
+        return self.data == SYNTHETIC
+
+    @property
+    def network_config(self) -> NetworkConfig:
+        """Of the network to train. Raises ConfigError where `network_changes` cannot be made."""
+        changes = {key: tuple(v) if isinstance(v, list) else v for key, v in self.network_changes.items()}
+        try:
+            return replace(CONFIGS[self.network], **changes)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f'network_changes: {error}') from error
+
+    @property
+    def steps(self) -> int:
+        """Of all stages; 0 where the budget is minutes."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def budget(self) -> float:
+        """Steps, or minutes."""
+        return self.steps or self.minutes
 
     @property
     def full_size(self) -> tuple[int, int]:
@@ -104,7 +183,9 @@ class TrainConfig:
 
 
 def with_stage_minutes(config: TrainConfig, minutes: float) -> TrainConfig:
-    """The same stages in the same proportion within another budget."""
+    """The same stages in the same proportion within another budget. Raises ConfigError where they have steps."""
+    if config.steps:
+        raise ConfigError('minutes are given, but the stages of the config have steps')
     factor = minutes / config.minutes
     return replace(config, stages=tuple(replace(s, minutes=s.minutes * factor) for s in config.stages))
 
@@ -114,46 +195,4 @@ def load_train_config(path: Path) -> TrainConfig:
 
     Raises ConfigError naming the file, the entry and what was expected.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise ConfigError(f'{path}: no such file; expected a training config such as configs/small.yaml') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'{path}: not YAML: {error}') from error
-    try:
-        return settings_from(TrainConfig, values, '')
-    except ConfigError as error:
-        raise ConfigError(f'{path}: {error}') from error
-
-
-def settings_from(kind: type[Settings], values: Any, where: str) -> Settings:
-    """A dataclass from a mapping, dataclasses and tuples inside it included. Raises ConfigError."""
-    if not isinstance(values, Mapping):
-        raise ConfigError(f'{where or "the file"} holds {values!r}, expected a mapping of {_names(kind)}')
-    unknown = sorted(str(key) for key in values if key not in {f.name for f in fields(kind)})  # type: ignore[arg-type]
-    if unknown:
-        raise ConfigError(f'{where or "the file"} has unknown entries {", ".join(unknown)}; known: {_names(kind)}')
-    hints = get_type_hints(kind)
-    found = {key: _value(hints[key], value, f'{where}.{key}' if where else key) for key, value in values.items()}
-    try:
-        return kind(**found)
-    except TypeError as error:  # an entry without a default is missing
-        raise ConfigError(f'{where}: {error}; expected {_names(kind)}') from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return settings_from(hint, value, where)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(f'{where} is {value!r}, expected a list')
-        return tuple(_value(get_args(hint)[0], entry, f'{where}[{index}]') for index, entry in enumerate(value))
-    number = hint in (int, float) and not isinstance(value, bool) and isinstance(value, (int, hint))
-    if not number and not (hint in (str, bool) and isinstance(value, hint)):
-        # YAML 1.1 takes 2e-3 for text: say how a number is written
-        raise ConfigError(f'{where} is {value!r}, expected a {hint.__name__} (numbers as 0.002 or 2.0e-3)')
-    return hint(value)
-
-
-def _names(kind: Any) -> str:
-    return ', '.join(f.name for f in fields(kind))
+    return load_settings(TrainConfig, path)

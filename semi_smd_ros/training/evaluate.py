@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Held-out figures of a network on synthetic frames, beside the flat-ground prior's."""
+"""Figures of a network on samples whose truth is known, beside the flat-ground prior's."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from semi_smd_ros.evaluation.consistency import carry, compare, may_overlap
 from semi_smd_ros.network.checkpoint import load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import IGNORE_CLASS
 from semi_smd_ros.network.geometry import ray_grid
-from semi_smd_ros.network.model import NetworkInput, SemiSmdNetwork
-from semi_smd_ros.training.batch import Batch, make_batch
+from semi_smd_ros.network.model import SemiSmdNetwork
+from semi_smd_ros.rig import CameraModel, RigCamera
+from semi_smd_ros.training.batch import make_batch
 from semi_smd_ros.training.losses import ground_error, motion_errors
+from semi_smd_ros.training.objective import frame_input, run_sequence
 from semi_smd_ros.training.pool import held_out_samples
 from semi_smd_ros.training.samples import TEST_SEEDS, Sample
+from semi_smd_ros.training.scene import ego_mask
 
 PRIOR_FAR = 20.0
 DEPTH_RANGE = (0.1, 200.0)
@@ -65,36 +69,50 @@ def depth_figures(predicted_hw: np.ndarray, true_hw: np.ndarray) -> tuple[float,
     return float(relative.mean()), float((ratio < 1.25).mean()), relative, scored
 
 
-def frame_input(batch: Batch, time: int, memory: torch.Tensor, memory_valid: float) -> NetworkInput:
-    valid = torch.full((batch.images_tbn3hw.shape[1],), memory_valid, device=memory.device)
-    return NetworkInput(
-        batch.images_tbn3hw[time],
-        batch.intrinsics_bn33,
-        batch.base_T_cam_bn44,
-        batch.camera_valid_tbn[time],
-        memory,
-        valid,
-    )
+def rectified_cameras(sample: Sample) -> list[RigCamera]:
+    """The sample's cameras, for figures between them."""
+    height, width = sample.images_tnhw3.shape[2:4]
+    models = [CameraModel(width, height, intrinsics, np.zeros(0)) for intrinsics in sample.intrinsics_n33]
+    return [
+        RigCamera(f'camera {i}', f'camera {i}', model, pose)
+        for i, (model, pose) in enumerate(zip(models, sample.base_T_cam_n44, strict=True))
+    ]
+
+
+def overlap_agreement(depth_nhw: np.ndarray, sample: Sample) -> list[float]:
+    """For every ordered pair of cameras with common points, the share of depths carried from one into the other whose
+    ratio to the other's own is below 1.25 both ways (see `evaluation.consistency`)."""
+    cameras = rectified_cameras(sample)
+    agreements = [
+        compare(*carry(depth_nhw[i], one, depth_nhw[j], other, np.eye(4)))
+        for i, one in enumerate(cameras)
+        for j, other in enumerate(cameras)
+        if i != j and may_overlap(one, other)
+    ]
+    return [agreement.within for agreement in agreements if agreement is not None]
 
 
 @torch.no_grad()
 def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, float]:
-    """Figures over the last frame of every sample; see PROTOCOL. The network must be in evaluation mode."""
+    """Figures over the last frame of every sample; see PROTOCOL. The network must be in evaluation mode.
+
+    Figures of what no sample knows (depth, classes, ground, motion) are left out.
+    """
     means = CameraMeans({})
-    motion: dict[str, list[float]] = {}
+    single: dict[str, list[float]] = {}
     correct = labelled = sky_hit = sky_any = 0
     generator = np.random.default_rng(0)
+    device = next(network.parameters()).device
     for sample in samples:
         batch = make_batch([sample], None, generator)
-        times, _, cameras, _, height, width = batch.images_tbn3hw.shape
-        empty = network.empty_memory(1, cameras, height, width)
-        memory, memory_valid = empty, 0.0
-        for time in range(times):
-            output = network(frame_input(batch, time, memory, memory_valid))
-            memory, memory_valid = output.memory_bnchw, 1.0
-        alone = network(frame_input(batch, times - 1, empty, 0.0))
-        depth, confidence, classes = network.publish(output, batch.camera_valid_tbn[-1])
-        depth_alone = network.publish(alone, batch.camera_valid_tbn[-1])[0]
+        on_device = batch.to(device)
+        output = run_sequence(network, on_device)[-1]
+        cameras, height, width = sample.images_tnhw3.shape[1:4]
+        empty = network.empty_memory(1, cameras, height, width).to(device)
+        alone = network(frame_input(on_device, sample.images_tnhw3.shape[0] - 1, empty, 0.0))
+        valid = on_device.camera_valid_tbn[-1]
+        depth, confidence, classes = (value.cpu() for value in network.publish(output, valid))
+        depth_alone = network.publish(alone, valid)[0].cpu()
         rig = (batch.intrinsics_bn33, batch.base_T_cam_bn44)
         prior = ray_grid(*rig, height, width, 1, PRIOR_FAR).ground_depth_bnhw[0].numpy()
 
@@ -120,19 +138,25 @@ def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, fl
         is_sky, says_sky = torch.isposinf(batch.depth_tbnhw[-1]) & known, torch.isposinf(depth[:, :, 0]) & known
         sky_hit, sky_any = sky_hit + int((is_sky & says_sky).sum()), sky_any + int((is_sky | says_sky).sum())
 
-        flat = torch.zeros_like(output.ground_b3)
-        for name, guess in (('ground', output.ground_b3), ('ground_flat', flat)):
-            motion.setdefault(f'{name}_error_m', []).append(float(ground_error(guess, batch.ground_tb3[-1])))
-        true_motion = batch.prev_T_now_tb44[-1]
-        still = torch.eye(4)[None]
-        for name, guess in (('ego', output.ego_motion_b44), ('ego_still', still)):
-            translation, rotation = motion_errors(guess, true_motion)
-            motion.setdefault(f'{name}_translation_m', []).append(float(translation))
-            motion.setdefault(f'{name}_rotation_deg', []).append(float(rotation))
+        answers = np.where(ego_mask(batch)[-1, 0].numpy(), np.nan, depth[0, :, 0].numpy())
+        if agreements := overlap_agreement(answers, sample):
+            single.setdefault('overlap_within', []).append(float(np.mean(agreements)))
+        ground = output.ground_b3.cpu()
+        for name, guess in (('ground', ground), ('ground_flat', torch.zeros_like(ground))):
+            single.setdefault(f'{name}_error_m', []).append(float(ground_error(guess, batch.ground_tb3[-1])))
+        for name, guess in (('ego', output.ego_motion_b44.cpu()), ('ego_still', torch.eye(4)[None])):
+            translation, rotation = motion_errors(guess, batch.prev_T_now_tb44[-1])
+            single.setdefault(f'{name}_translation_m', []).append(float(translation))
+            single.setdefault(f'{name}_rotation_deg', []).append(float(rotation))
     figures = means.means()
-    figures['semantics_accuracy'] = correct / max(labelled, 1)
-    figures['sky_iou'] = sky_hit / max(sky_any, 1)
-    figures.update({name: float(np.mean(values)) for name, values in motion.items()})
+    if labelled:
+        figures['semantics_accuracy'] = correct / labelled
+    if sky_any:
+        figures['sky_iou'] = sky_hit / sky_any
+    for name, values in single.items():
+        known_values = [value for value in values if np.isfinite(value)]
+        if known_values:
+            figures[name] = float(np.mean(known_values))
     return figures
 
 

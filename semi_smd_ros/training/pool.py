@@ -49,17 +49,28 @@ def render_forever(folder: Path, height: int, width: int, first_seed: int, step:
 class SamplePool:
     """Draws random samples from a folder that its workers fill. Use as a context manager.
 
-    They are rendered at height x width and halved `halvings` times when they are drawn.
+    They are rendered at height x width and halved `halvings` times when they are drawn. Process `rank` of `processes`
+    that share the folder renders seeds of its own.
     """
 
     def __init__(
-        self, folder: Path, height: int, width: int, workers: int, capacity: int, minimum: int, halvings: int = 0
+        self,
+        folder: Path,
+        height: int,
+        width: int,
+        workers: int,
+        capacity: int,
+        minimum: int,
+        halvings: int = 0,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self.folder = folder / f'{height}x{width}'
         self.size = (height, width)
         self.halvings = halvings
         self.capacity, self.minimum = capacity, minimum
         self.count = workers
+        self.rank, self.processes = rank, processes
         self.workers: list[BaseProcess] = []
 
     def __enter__(self) -> SamplePool:
@@ -68,7 +79,8 @@ class SamplePool:
         first = max(FIRST_TRAINING_SEED, int(stored[-1].stem) + 1 if stored else 0)
         context = multiprocessing.get_context('spawn')
         for index in range(self.count):
-            arguments = (self.folder, *self.size, first + index, self.count, self.capacity)
+            mine = first + self.rank * self.count + index
+            arguments = (self.folder, *self.size, mine, self.count * self.processes, self.capacity)
             worker = context.Process(target=render_forever, args=arguments, daemon=True)
             worker.start()
             self.workers.append(worker)

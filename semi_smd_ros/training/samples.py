@@ -45,8 +45,8 @@ class Sample:
     moving_tnhw: np.ndarray
     """bool at stride 4: things that move by themselves."""
     ego_mask_nhw: np.ndarray | None = None
-    """bool, True where the ego vehicle covers the view or the rectified picture has none; None where depth is dense, and
-    NaN just there."""
+    """bool, True where the ego vehicle covers the view or the rectified picture has none; None where depth is dense,
+    and NaN just there."""
     teacher_disparity_tnhw: np.ndarray | None = None
     """float32, relative inverse depth as `teachers.interface` says; NaN where the teacher says nothing."""
     teacher_semantics_tnhw: np.ndarray | None = None
@@ -78,6 +78,10 @@ class Sample:
             moving_tnhw=np.zeros_like(self.moving_tnhw),
             ego_mask_nhw=hidden,
         )
+
+    def with_teacher(self, disparity_tnhw: np.ndarray, semantics_tnhw: np.ndarray) -> Sample:
+        """The same with a teacher's labels."""
+        return replace(self, teacher_disparity_tnhw=disparity_tnhw, teacher_semantics_tnhw=semantics_tnhw)
 
     def halved(self) -> Sample:
         """The same moments as cameras of half the resolution would have seen them.

@@ -7,17 +7,27 @@ import argparse
 import logging
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.network.checkpoint import CheckpointError
-from semi_smd_ros.network.config import CONFIGS
-from semi_smd_ros.training.config import ConfigError, TrainConfig, load_train_config, with_stage_minutes
-from semi_smd_ros.training.trainer import STATE_FILE, Trainer
+from semi_smd_ros.training.config import TrainConfig, load_train_config, with_stage_minutes
+from semi_smd_ros.training.settings import ConfigError
+from semi_smd_ros.training.trainer import LOG_EVERY, STATE_FILE, Trainer, make_fabric
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where to train; see Fabric: accelerator 'cpu', 'gpu' or 'auto', devices of each of `nodes` ('auto': all)."""
+
+    accelerator: str = 'auto'
+    devices: int | str = 1
+    nodes: int = 1
 
 
 def train(
@@ -28,17 +38,23 @@ def train(
     command: str = '',
     weights: Path | None = None,
     imagenet: Path | None = None,
+    machines: Machines | None = None,
+    log_every: int = LOG_EVERY,
 ) -> Path:
     """Train into `folder` with a progress bar, from `weights` or `imagenet` if given; returns the best checkpoint's
-    path.
+    path. With several devices this process starts the others, which run the same command.
 
     Raises CheckpointError for weights of another network or encoder, FileExistsError when the folder already holds a
     run and `resume` is not set.
     """
+    machines = machines or Machines('cpu')
+    fabric = make_fabric(config, machines.accelerator, machines.devices, machines.nodes)
+    fabric.launch()
+    fabric.barrier()
     if not resume and (folder / STATE_FILE).exists():
         raise FileExistsError(f'{folder} already holds a run; continue it with --resume or choose another folder')
     torch.set_num_threads(threads)
-    trainer = Trainer(config, CONFIGS[config.network], folder, command)
+    trainer = Trainer(config, config.network_config, folder, command, fabric, log_every)
     if weights is not None:
         trainer.start_from(weights)
     if imagenet is not None:
@@ -47,21 +63,27 @@ def train(
         trainer.resume()
     share = TextColumn('{task.percentage:.0f}%')
     columns = (TextColumn('{task.description}'), BarColumn(), share, TimeRemainingColumn())
-    with Progress(*columns, refresh_per_second=1) as progress:
-        task = progress.add_task('rendering the first frames', total=config.minutes)
-        trainer.run(lambda minutes, text: progress.update(task, completed=minutes, description=text))
+    with Progress(*columns, refresh_per_second=1, disable=not fabric.is_global_zero) as progress:
+        task = progress.add_task('preparing the first frames', total=config.budget, completed=trainer.done)
+        trainer.run(lambda done, text: progress.update(task, completed=done, description=text))
     return folder / 'best.safetensors'
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog='semi-smd train', description='Train a network on synthetic frames rendered while it trains.'
+        prog='semi-smd train', description='Train a network: on synthetic frames rendered meanwhile, or on recordings.'
     )
     parser.add_argument('config', type=Path, help='what to train and how: a file of configs/, or your own')
     parser.add_argument('folder', type=Path, help="the run's folder: checkpoints, log, rendered frames")
     parser.add_argument('--minutes', type=float, help="wall-clock budget, shared out as the config's stages are")
+    parser.add_argument('--data', help="address of a source (ddad:PATH, nuscenes:PATH, rosbag:PATH) for the config's")
+    parser.add_argument('--labels', help='folder of the teacher labels of that source (semi-smd label)')
     parser.add_argument('--workers', type=int, help="rendering processes instead of the config's")
-    parser.add_argument('--threads', type=int, default=1, help='CPU threads of the training process')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads of each training process')
+    parser.add_argument('--accelerator', default='auto', help='cpu, gpu or auto')
+    parser.add_argument('--devices', default='1', help='how many of them, one process each, or auto for all')
+    parser.add_argument('--nodes', type=int, default=1, help='machines; start the command on each, as Fabric says')
+    parser.add_argument('--log-every', type=int, default=LOG_EVERY, help='steps from one line of the log to the next')
     parser.add_argument('--weights', type=Path, help='begin with the weights of this checkpoint (.safetensors)')
     parser.add_argument('--imagenet', type=Path, help='begin with these published ImageNet weights of its encoder')
     parser.add_argument('--resume', action='store_true', help='continue the run in the folder')
@@ -72,18 +94,26 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[RichHandler(show_path=False)])
     try:
         config = load_train_config(options.config)
+        if options.minutes is not None:
+            config = with_stage_minutes(config, options.minutes)
+        given_options = {name: getattr(options, name) for name in ('workers', 'data', 'labels')}
+        config = replace(config, **{name: value for name, value in given_options.items() if value is not None})
     except ConfigError as error:
         parser.error(str(error))
-    if options.minutes is not None:
-        config = with_stage_minutes(config, options.minutes)
-    if options.workers is not None:
-        config = replace(config, workers=options.workers)
     given = sys.argv[1:] if arguments is None else arguments
     command = 'semi-smd train ' + shlex.join(given)
+    devices = int(options.devices) if options.devices.isdecimal() else options.devices
+    machines = Machines(options.accelerator, devices, options.nodes)
+    begin = (options.weights, options.imagenet)
     try:
-        train(options.folder, config, options.resume, options.threads, command, options.weights, options.imagenet)
-    except (CheckpointError, FileExistsError, FileNotFoundError) as error:
+        train(
+            options.folder, config, options.resume, options.threads, command, *begin, machines, options.log_every
+        )  # fmt: skip
+    except (CheckpointError, DataError, FileExistsError, FileNotFoundError) as error:
         parser.error(str(error))
+    except FloatingPointError as error:
+        logging.error('%s', error)
+        return 1
     return 0
 
 

@@ -1,115 +1,113 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised training loop: stages of growing resolution, one cosine schedule over the whole time budget."""
+"""The training loop: stages of growing resolution, one cosine schedule over the whole budget of steps or minutes."""
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from lightning_fabric import Fabric
 
 from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.network.encoder import EfficientNetEncoder, ResNetEncoder
 from semi_smd_ros.network.model import SemiSmdNetwork
-from semi_smd_ros.training.batch import Batch, make_batch
+from semi_smd_ros.training.batch import make_batch
 from semi_smd_ros.training.config import Stage, TrainConfig
-from semi_smd_ros.training.evaluate import PROTOCOL, evaluate, frame_input
-from semi_smd_ros.training.losses import LossWeights, frame_losses
-from semi_smd_ros.training.pool import SamplePool, held_out_samples
-from semi_smd_ros.training.samples import VALIDATION_SEEDS
+from semi_smd_ros.training.evaluate import PROTOCOL, evaluate
+from semi_smd_ros.training.objective import Lesson, Objective, make_lesson
+from semi_smd_ros.training.optimisation import GRADIENT_LIMIT, guilty_terms, make_optimizer, update_average
+from semi_smd_ros.training.run_log import RunLog
+from semi_smd_ros.training.sample_pictures import sample_picture
+from semi_smd_ros.training.samples import Sample
+from semi_smd_ros.training.settings import dump_settings
+from semi_smd_ros.training.stage_data import StageData
 from semi_smd_ros.training.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
 
 VERSION = '0.4.0'
-TRAINED_ON = (
-    'synthetic pictures only: six-camera frame pairs of rendered streets (semi_smd_ros.datasets.synthetic), random, '
-    'DDAD-like and nuScenes-like rigs; no real picture'
-)
 BLIND = 'geometry channels alone, blind to the pictures; its depth comes from '
 STATE_FILE = 'state.safetensors'
-GRADIENT_LIMIT = 1.0
+CONFIG_FILE = 'config.yaml'
+LOG_EVERY = 20
+PICTURES = 2  # validation samples that are drawn
 
 
-def sequence_loss(network: SemiSmdNetwork, batch: Batch, weights: LossWeights) -> dict[str, Tensor]:
-    """Run the frames in order with memory carried (gradients flow through it); terms averaged over frames."""
-    times, rigs, cameras, _, height, width = batch.images_tbn3hw.shape
-    memory, memory_valid = network.empty_memory(rigs, cameras, height, width), 0.0
-    sums: dict[str, list[Tensor]] = {}
-    for instant in range(times):
-        output = network(frame_input(batch, instant, memory, memory_valid))
-        for name, value in frame_losses(output, batch, instant, weights, has_memory=instant > 0).items():
-            sums.setdefault(name, []).append(value)
-        memory, memory_valid = output.memory_bnchw, 1.0
-    return {name: torch.stack(values).mean() for name, values in sums.items()}
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is fast there. A CPU without its instructions emulates them, slower than float32."""
+    if device.type == 'cpu':
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return device.type != 'cuda' or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def parameter_groups(network: SemiSmdNetwork, config: TrainConfig) -> list[dict[str, Any]]:
-    """Groups for the optimiser: `rate` is the factor of the learning rate; vectors (biases, norms) do not decay."""
-    slow: set[nn.Parameter] = set()
-    if config.encoder_rate < 1 and isinstance(network.encoder, EfficientNetEncoder):
-        slow = set(network.encoder.backbone.parameters())
-    groups = []
-    for rate, members in ((config.encoder_rate, slow), (1.0, set(network.parameters()) - slow)):
-        # in the network's order: a resumed run finds every moment at its parameter
-        learning = [p for p in network.parameters() if p in members and p.requires_grad]
-        for decay, matrices in ((config.weight_decay, True), (0.0, False)):
-            chosen = [p for p in learning if (p.dim() > 1) == matrices]
-            if chosen:
-                groups.append({'params': chosen, 'weight_decay': decay, 'rate': rate})
-    return groups
-
-
-@torch.no_grad()
-def update_average(averaged: SemiSmdNetwork, network: SemiSmdNetwork, decay: float, step: int) -> None:
-    """Move the averaged weights towards the network's; faster at first, when they are still far off.
-
-    Buffers (statistics of batch norm) are averages already and are copied.
-    """
-    share = 1 - min(decay, step / (step + 10))
-    for mean, value in zip(averaged.parameters(), network.parameters(), strict=True):
-        mean.lerp_(value, share)
-    for copied, current in zip(averaged.buffers(), network.buffers(), strict=True):
-        copied.copy_(current)
+def make_fabric(config: TrainConfig, accelerator: str = 'cpu', devices: int | str = 1, nodes: int = 1) -> Fabric:
+    """Where and in which precision to train: one process a device; several share gradients (DDP)."""
+    several = nodes > 1 or devices not in (1, '1')
+    strategy = 'ddp_find_unused_parameters_true' if several else 'auto'
+    plain = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision='32-true')
+    if not config.bfloat16:
+        return plain
+    if not has_bfloat16(plain.device):
+        logger.warning('%s has no bfloat16 instructions: training in float32, which is faster', plain.device)
+        return plain
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision='bf16-mixed')
 
 
 def validation_cost(figures: dict[str, float]) -> float:
-    """What `best` minimises: AbsRel alone would reward hedging towards near depths, d < 1.25 does not."""
-    return figures['abs_rel'] + 1 - figures['d1']
+    """What `best` minimises: AbsRel alone would reward hedging towards near depths, d < 1.25 does not.
+
+    Where no truth is known it is the loss.
+    """
+    return figures['abs_rel'] + 1 - figures['d1'] if 'abs_rel' in figures else figures['loss']
 
 
 class Trainer:
-    """One run in one folder: `best` and `last` checkpoints, `state.safetensors` to resume from, `log.jsonl`."""
+    """One run in one folder: `best` and `last` checkpoints (of the averaged weights), `state.safetensors` to resume
+    from, `config.yaml`, `log.jsonl`, curves for TensorBoard and pictures.
 
-    def __init__(self, config: TrainConfig, network_config: NetworkConfig, folder: Path, command: str) -> None:
-        if not network_config.sees_images:
-            config = replace(config, augmentation=replace(config.augmentation, colour=0.0, noise=0.0))
-        if config.bfloat16 and not torch.cpu._is_avx512_bf16_supported():
-            logger.warning('this CPU has no bfloat16 instructions (AVX512_BF16): training in float32, which is faster')
-            config = replace(config, bfloat16=False)
+    A run of steps that is resumed does what it would have done without the break, to the last digit. With several
+    processes every one makes a Trainer, and the first writes.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network_config: NetworkConfig,
+        folder: Path,
+        command: str,
+        fabric: Fabric | None = None,
+        log_every: int = LOG_EVERY,
+    ) -> None:
+        self.log_every = log_every
         self.config, self.folder, self.command = config, folder, command
+        self.fabric = fabric or make_fabric(config)
+        self.augmentation = config.augmentation
+        if not network_config.sees_images:
+            self.augmentation = replace(self.augmentation, colour=0.0, noise=0.0)
+        if config.supervision == 'semi':
+            self.augmentation = replace(self.augmentation, rotation_noise_deg=0.0, translation_noise_m=0.0)
         torch.manual_seed(config.seed)
-        self.generator = np.random.default_rng(config.seed)
         self.network = SemiSmdNetwork(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.encoder_rate < 1 and isinstance(self.network.encoder, EfficientNetEncoder):
             self.network.encoder.keep_pretrained()
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, config), lr=config.learning_rate, betas=(0.9, 0.98)
-        )
+        self.optimizer = make_optimizer(self.network, config)
+        self.objective = Objective(self.network, config)
+        self.shared, self.shared_optimizer = self.fabric.setup(self.objective, self.optimizer)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.step = 0
         self.elapsed_s = 0.0
         self.best: dict[str, float] = {}
+        self.log: RunLog | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def start_from(self, checkpoint: Path) -> None:
@@ -142,75 +140,133 @@ class Trainer:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""
         progress = load_state(self.folder / STATE_FILE, self.network, self.averaged, self.optimizer)
         self.step, self.elapsed_s, self.best = progress['step'], progress['elapsed_s'], progress['best']
-        self.generator = np.random.default_rng([self.config.seed, self.step])
         logger.info('resumed at step %d after %.1f minutes', self.step, self.elapsed_s / 60)
 
-    def run(self, on_progress: Callable[[float, str], None]) -> None:
-        """Train to the end of the budget. `on_progress` gets minutes done and a line of text after every step."""
-        stage_end_s = 0.0
-        for stage in self.config.stages:
-            stage_end_s += 60 * stage.minutes
-            if self.elapsed_s < stage_end_s:
-                self.run_stage(stage, stage_end_s, on_progress)
+    @property
+    def done(self) -> float:
+        """Steps, or minutes, of the config's budget."""
+        return self.step if self.config.steps else self.elapsed_s / 60
 
-    def run_stage(self, stage: Stage, end_s: float, on_progress: Callable[[float, str], None]) -> None:
-        config, frames = self.config, self.folder / 'frames'
-        seeds = VALIDATION_SEEDS[: config.validation_scenes]
-        held_out = held_out_samples(frames, seeds, stage.height, stage.width)
+    def run(self, on_progress: Callable[[float, str], None]) -> None:
+        """Train to the end of the budget. `on_progress` gets how much of it is done (steps or minutes) and a line of
+        text after every step.
+
+        Raises FloatingPointError when a loss or a gradient is not finite; the checkpoints are those of before.
+        """
+        if not self.fabric.is_global_zero:
+            self.run_stages(on_progress)
+            return
+        dump_settings(self.config, self.folder / CONFIG_FILE, f'Everything that {self.command!r} was made with.')
+        with RunLog(self.folder, self.step) as self.log:
+            self.run_stages(on_progress)
+
+    def run_stages(self, on_progress: Callable[[float, str], None]) -> None:
+        end = 0.0
+        for stage in self.config.stages:
+            begin, end = end, end + (stage.steps or stage.minutes)
+            if self.done < end:
+                self.run_stage(stage, begin, end, on_progress)
+
+    def run_stage(self, stage: Stage, begin: float, end: float, on_progress: Callable[[float, str], None]) -> None:
+        data = StageData(self.config, stage, self.folder, self.fabric.global_rank, self.fabric.world_size)
+        held_out = data.held_out() if self.fabric.is_global_zero else []
         self.best = self.best if self.best.get('height') == stage.height else {}  # figures differ between sizes
-        full, limits = config.full_size, (config.pool_capacity, config.pool_minimum)
-        pool = SamplePool(frames, *full, config.workers, *limits, halvings=stage.halvings(full))
-        since_validation_s = 0.0
-        with pool:
-            samples = pool.draw(self.generator, stage.batch)
-            while self.elapsed_s < end_s:
+        validated_s = self.elapsed_s
+        with closing(data.batches(self.step - int(begin) if stage.steps else self.step)) as batches:  # type: ignore[type-var]
+            while self.done < end:
                 started = time.monotonic()
-                losses = self.train_step(samples)
-                samples = pool.draw(self.generator, stage.batch)
-                spent_s = time.monotonic() - started
-                self.elapsed_s += spent_s
-                since_validation_s += spent_s
-                on_progress(self.elapsed_s / 60, f'loss {losses["total"]:.3f} depth {losses["depth"]:.3f}')
-                if self.step % 20 == 0:
-                    self.write_log({**losses, 'rate': self.rate(), 'newest_seed': pool.newest_seed()})
-                if since_validation_s > 60 * config.validate_every_minutes or self.elapsed_s >= end_s:
-                    since_validation_s = 0.0
-                    self.validate(held_out, stage)
+                losses = self.train_step(next(batches))
+                # one clock for all processes: they must agree on when to stop
+                self.elapsed_s = self.fabric.broadcast(self.elapsed_s + time.monotonic() - started)
+                if self.step % self.log_every == 0:
+                    self.log_losses(losses)
+                on_progress(self.done, f'step {self.step}, loss {losses["total"]:.3f}')
+                if self.done >= end or self.is_due(validated_s):
+                    validated_s = self.elapsed_s
+                    if self.fabric.is_global_zero:
+                        self.validate(held_out, data)
+                    self.fabric.barrier()
+
+    def is_due(self, validated_s: float) -> bool:
+        """Whether to validate, last done at `validated_s`."""
+        if self.config.steps:
+            every = self.config.validate_every_steps
+            return every > 0 and self.step % every == 0
+        return self.elapsed_s - validated_s > 60 * self.config.validate_every_minutes
 
     def rate(self) -> float:
-        return self.config.learning_rate_at(min(1.0, self.elapsed_s / (60 * self.config.minutes)))
+        return self.config.learning_rate_at(min(1.0, self.done / self.config.budget))
 
-    def train_step(self, samples: list[Any]) -> dict[str, float]:
-        """One optimiser step; returns the loss terms. Raises FloatingPointError when the loss is not finite."""
-        batch = make_batch(samples, self.config.augmentation, self.generator)
+    def train_step(self, samples: list[Sample]) -> dict[str, float]:
+        """One optimiser step; returns the loss terms. Raises FloatingPointError when something is not finite."""
+        place = [self.config.seed, self.step, self.fabric.global_rank]
+        generator = np.random.default_rng(place)
+        torch.manual_seed(int(generator.integers(2**62)))  # what is random in a step depends on its number alone
+        lesson = make_lesson(samples, self.augmentation, generator)
         for group in self.optimizer.param_groups:
             group['lr'] = self.rate() * group['rate']
         self.network.train()
-        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=self.config.bfloat16):
-            terms = sequence_loss(self.network, batch, self.config.losses)
+        tensors = self.fabric.to_device(lesson.tensors())
+        terms = self.shared(tensors)
         total = torch.stack(list(terms.values())).sum()
         values = {'total': total.item(), **{name: value.item() for name, value in terms.items()}}
-        if not math.isfinite(values['total']):
-            raise FloatingPointError(f'step {self.step}: loss is {values}; lower the learning rate and resume')
+        self.check_finite(math.isfinite(values['total']), tensors, values)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
-        self.optimizer.step()
+        self.fabric.backward(total)
+        norm = self.fabric.clip_gradients(
+            self.shared, self.shared_optimizer, max_norm=GRADIENT_LIMIT, error_if_nonfinite=False
+        )
+        self.check_finite(norm is not None and bool(torch.isfinite(norm)), tensors, values)
+        self.shared_optimizer.step()
         self.step += 1
         update_average(self.averaged, self.network, self.config.average, self.step)
         return values
 
-    def validate(self, held_out: list[Any], stage: Stage) -> None:
-        """Score, log, and write `last`, `state.safetensors` and, when the validation cost fell, `best`."""
+    def check_finite(self, finite: bool, tensors: dict[str, Any], values: dict[str, float]) -> None:
+        """All processes stop where one of them has something that is not finite; it is told which term it comes from.
+
+        Raises FloatingPointError.
+        """
+        broken = self.fabric.all_reduce(
+            torch.tensor(0.0 if finite else 1.0, device=self.fabric.device), reduce_op='sum'
+        )
+        if float(broken) == 0:  # type: ignore[arg-type]
+            return
+        if finite:
+            raise FloatingPointError(f'step {self.step}: another process met something that is not finite')
+        parameters = [p for p in self.network.parameters() if p.requires_grad]
+        guilty = guilty_terms(self.objective(tensors), parameters) or ['the sum']
+        raise FloatingPointError(
+            f'step {self.step}: {", ".join(guilty)} or its gradient is not finite; the terms were {values}. The '
+            f'checkpoints of before are kept in {self.folder}; lower the learning rate and continue with --resume'
+        )
+
+    def log_losses(self, losses: dict[str, float]) -> None:
+        """Write down the terms of this step, averaged over the processes."""
+        names = list(losses)
+        means = self.fabric.all_reduce(torch.tensor([losses[name] for name in names], device=self.fabric.device))
+        if self.log is not None:
+            values = {**dict(zip(names, means.tolist())), 'rate': self.rate()}  # type: ignore[union-attr]
+            self.log.entry(self.step, self.elapsed_s / 60, values)
+            self.log.scalars('train', values, self.step)
+
+    def validate(self, held_out: list[Sample], data: StageData) -> None:
+        """Score, log, draw, and write `last`, `state.safetensors` and, when the validation cost fell, `best`."""
+        stage = data.stage
         figures = evaluate(self.averaged, held_out)
-        self.write_log({'validation': figures, 'height': stage.height})
+        if 'abs_rel' not in figures:
+            figures['loss'] = self.loss_of(held_out)
+        assert self.log is not None
+        self.log.entry(self.step, self.elapsed_s / 60, {'validation': figures, 'height': stage.height})
+        self.log.scalars('validation', figures, self.step)
+        for i, sample in enumerate(held_out[:PICTURES]):
+            self.log.picture(f'sample_{i}', sample_picture(self.averaged, sample, self.fabric.device), self.step)
         shown = {name: round(value, 4) for name, value in figures.items()}
         logger.info('step %d, %.1f min: %s', self.step, self.elapsed_s / 60, shown)
-        scores = {'protocol': f'validation scenes at {stage.height}x{stage.width}; {PROTOCOL}', **figures}
         card = {
             'version': VERSION,
-            'trained_on': TRAINED_ON if self.network.config.sees_images else BLIND + TRAINED_ON,
-            'scores': scores,
+            'trained_on': trained_on(self.config, self.network.config),
+            'scores': {'protocol': f'{data.validated_on}; {PROTOCOL}', **figures},
             'command': self.command,
             'steps': self.step,
             'minutes': self.elapsed_s / 60,
@@ -224,6 +280,26 @@ class Trainer:
         progress = {'step': self.step, 'elapsed_s': self.elapsed_s, 'best': self.best}
         save_state(self.folder / STATE_FILE, self.network, self.averaged, self.optimizer, progress)
 
-    def write_log(self, entry: dict[str, Any]) -> None:
-        with (self.folder / 'log.jsonl').open('a') as file:
-            file.write(json.dumps({'step': self.step, 'minutes': self.elapsed_s / 60, **entry}) + '\n')
+    @torch.no_grad()
+    def loss_of(self, samples: list[Sample]) -> float:
+        """Mean loss of the averaged network over samples that are not augmented."""
+        objective = Objective(self.averaged, self.config)
+        totals = []
+        for sample in samples:
+            batch = make_batch([sample], None, np.random.default_rng(0))
+            tensors = self.fabric.to_device(Lesson(batch, batch.images_tbn3hw).tensors())
+            totals.append(float(torch.stack(list(objective(tensors).values())).sum()))
+        return float(np.mean(totals))
+
+
+def trained_on(config: TrainConfig, network_config: NetworkConfig) -> str:
+    """What a checkpoint's card says of its data."""
+    if not config.synthetic:
+        truth = ' and LiDAR' if config.semi_losses.lidar > 0 else ''
+        return f'pictures{truth} of {config.data}, self-supervised' + (', with teacher labels' if config.labels else '')
+    blind = '' if network_config.sees_images else BLIND
+    truth = '' if config.supervision == 'supervised' else ', without their truth but for a teacher made of it'
+    return (
+        f'{blind}synthetic pictures only: six-camera frame pairs of rendered streets '
+        f'(semi_smd_ros.datasets.synthetic){truth}, random, DDAD-like and nuScenes-like rigs; no real picture'
+    )
