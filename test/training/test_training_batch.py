@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from training_fixtures import flat_ground_sample
+from training_fixtures import flat_ground_sample, labelled_sample, small_network
 
 from semi_smd_ros.network.geometry import ray_grid
+from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import (
+    MIRROR_LEFT,
     Augmentation,
     ground_height,
     make_batch,
@@ -19,7 +22,10 @@ from semi_smd_ros.training.batch import (
     small_rotation,
     with_calibration_noise,
 )
+from semi_smd_ros.training.losses import LossWeights
+from semi_smd_ros.training.objective import run_sequence, supervised_losses, teacher_labels
 from semi_smd_ros.training.samples import Sample
+from semi_smd_ros.training.semi_losses import SemiLossWeights, semi_supervised_losses
 
 NOTHING = Augmentation(
     mirror=0, colour=0, noise=0, missing_camera=0, rotation_noise_deg=0, common_tilt_deg=0, translation_noise_m=0
@@ -27,7 +33,7 @@ NOTHING = Augmentation(
 
 
 def test_a_sample_survives_the_disk(tmp_path: Path) -> None:
-    sample = flat_ground_sample()
+    sample = labelled_sample()
     sample.save(tmp_path / 'sample.npz')
     loaded = Sample.load(tmp_path / 'sample.npz')
     for name, value in vars(sample).items():
@@ -49,7 +55,7 @@ def test_batch_shapes_and_values() -> None:
 
 def test_the_mirrored_sample_is_as_consistent_as_the_sample() -> None:
     """The flat ground of the mirrored rig is the mirrored flat ground, and the rotations stay proper."""
-    sample = flat_ground_sample()
+    sample = labelled_sample()
     sample.base_T_cam_n44[:, :3, :3] = small_rotation(np.array([0.05, -0.02, 0.3])) @ sample.base_T_cam_n44[:, :3, :3]
     sample.intrinsics_n33[:, 0, 2] += 3
     other = mirrored(sample)
@@ -98,6 +104,58 @@ def test_missing_cameras_are_one_or_two_of_one_instant() -> None:
 
 
 def test_the_same_generator_gives_the_same_batch() -> None:
-    first, second = (make_batch([flat_ground_sample()], Augmentation(), np.random.default_rng(5)) for _ in range(2))
+    first, second = (make_batch([labelled_sample()], Augmentation(), np.random.default_rng(5)) for _ in range(2))
     for name, value in vars(first).items():
         assert torch.equal(value.nan_to_num(-1.0), getattr(second, name).nan_to_num(-1.0)), name
+
+
+def test_what_is_left_without_truth_is_what_a_vehicle_knows() -> None:
+    sample = labelled_sample()
+    blind = sample.without_truth()
+    assert np.isnan(blind.depth_tnhw).all()
+    assert np.isnan(blind.prev_T_now_t44).all()
+    assert np.isnan(blind.ground_plane_t4).all()
+    assert (blind.semantics_tnhw == 255).all()
+    assert not blind.moving_tnhw.any()
+    for name in ('images_tnhw3', 'intrinsics_n33', 'base_T_cam_n44', 'ego_mask_nhw', 'teacher_disparity_tnhw'):
+        assert getattr(blind, name) is getattr(sample, name)
+    dense = flat_ground_sample()
+    assert np.array_equal(dense.without_truth().ego_mask_nhw, np.isnan(dense.depth_tnhw[0]))
+
+
+def test_a_batch_has_labels_for_all_its_samples_or_for_none() -> None:
+    with pytest.raises(ValueError, match='1 of 2 samples of a batch have ego masks; expected all or none'):
+        make_batch([flat_ground_sample(), labelled_sample()], None, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize('supervision', ['supervised', 'semi'])
+def test_mirrored_samples_cost_what_their_mirrored_outputs_cost(supervision: str) -> None:
+    """End to end: outputs of a sample, mirrored by hand, have with the mirrored sample the losses they had before."""
+    sample = labelled_sample()
+    network = small_network().eval()
+    losses = []
+    plain, turned = (make_batch([one], None, np.random.default_rng(0)) for one in (sample, mirrored(sample)))
+    with torch.no_grad():
+        outputs = run_sequence(network, plain)
+    for given, batch in ((outputs, plain), ([mirrored_output(output) for output in outputs], turned)):
+        if supervision == 'semi':
+            terms = semi_supervised_losses(given, batch, teacher_labels(batch), SemiLossWeights(lidar=1.0))
+        else:
+            # cells are not placed symmetrically, so what is taken from the pixel nearest a cell's centre differs
+            terms = supervised_losses(given, batch, LossWeights(coarse=0.0, matching=0.0))
+        losses.append({name: float(value) for name, value in terms.items()})
+    for name, value in losses[0].items():
+        if not name.startswith('coarse'):
+            assert losses[1][name] == pytest.approx(value, rel=2e-3, abs=1e-6), name
+
+
+def mirrored_output(output: NetworkOutput) -> NetworkOutput:
+    """The same answer for the mirrored world."""
+    maps = ('log_depth_bnhw', 'sky_logit_bnhw', 'log_error_bnhw', 'semantic_logit_bnkhw', 'coarse_log_depth_bnhw')
+    left = torch.from_numpy(MIRROR_LEFT).float()
+    return replace(
+        output,
+        **{name: getattr(output, name).flip(-1) for name in (*maps, 'coarse_semantic_logit_bnkhw')},
+        ground_b3=output.ground_b3 * torch.tensor([1.0, -1.0, 1.0]),
+        ego_motion_b44=left @ output.ego_motion_b44 @ left,
+    )

@@ -7,15 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from semi_smd_ros.training.config import ConfigError, Stage, TrainConfig, load_train_config, with_stage_minutes
+from semi_smd_ros.training.config import Stage, TrainConfig, load_train_config, with_stage_minutes
+from semi_smd_ros.training.settings import ConfigError, dump_settings
 from semi_smd_ros.training.train import main
 
 CONFIGS = sorted((Path(__file__).parents[2] / 'configs').glob('*.yaml'))
+BLIND = Path(__file__).parents[2] / 'configs' / 'small_blind.yaml'
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_load(path: Path) -> None:
-    assert load_train_config(path).minutes > 0
+    config = load_train_config(path)
+    assert config.budget > 0
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_what_is_dumped_is_read_back(path: Path, tmp_path: Path) -> None:
+    config = load_train_config(path)
+    dump_settings(config, tmp_path / 'config.yaml', 'a comment')
+    assert load_train_config(tmp_path / 'config.yaml') == config
 
 
 def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
@@ -36,7 +46,7 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'problem'),
     [
-        ('learning_rat: 0.1', 'unknown entries learning_rat; known: network, stages, learning_rate'),
+        ('learning_rat: 0.1', 'unknown entries learning_rat; known: network, network_changes, data, '),
         ('losses: {things: 1.0}', 'losses has unknown entries things'),
         ('learning_rate: 2e-3', r"learning_rate is '2e-3', expected a float \(numbers as 0.002 or 2.0e-3\)"),
         ('seed: 1.5', 'seed is 1.5, expected a int'),
@@ -44,7 +54,18 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ('network: huge', "network 'huge' is not known; expected one of small"),
         ('stages: []', 'stages is empty'),
         ('stages: 3', 'stages is 3, expected a list'),
-        ('stages: [{height: 64}]', r'stages\[0\]: .* missing .*width.*; expected height, width, minutes, batch'),
+        ('stages: [{height: 64}]', r'stages\[0\]: .* missing .*width.*; expected height, width, minutes, batch, steps'),
+        ('stages: [{height: 64, width: 96}]', 'stage 64x96 has minutes 0.0, steps 0 and batch 1; expected either'),
+        (
+            'stages: [{height: 64, width: 96, steps: 2}, {height: 64, width: 96, minutes: 2}]',
+            'some stages have steps, others minutes',
+        ),
+        ('supervision: self', "supervision is 'self'; expected one of supervised, semi"),
+        ('data: "ddad:x"', 'dense truth comes with data: synthetic alone, so set supervision: semi'),
+        ('labels: x', 'data is synthetic, which has its own teacher; leave it out'),
+        ('uses: 0', 'uses is 0, .*expected uses of 1 or more'),
+        ('network_changes: {widht: 3}', 'network_changes: .*widht'),
+        ('network_changes: {pose: alone}', "network_changes: pose 'alone': expected one of joint, per_camera"),
         ('- 1', 'the file holds .1., expected a mapping'),
         ('a: [', 'not YAML'),
         ('!!python/object/apply:os.system ["true"]', 'not YAML'),
@@ -60,14 +81,14 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, problem: str) -
 
 def test_a_run_begins_in_one_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([str(CONFIGS[0]), str(tmp_path), '--weights', 'some.safetensors', '--resume'])
+        main([str(BLIND), str(tmp_path), '--weights', 'some.safetensors', '--resume'])
     assert 'got --weights and --resume; expected one of them' in capsys.readouterr().err
 
 
 def test_imagenet_weights_need_their_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([str(CONFIGS[0]), str(tmp_path), '--imagenet', 'resnet34.safetensors'])
-    assert 'has no ResNet encoder' in capsys.readouterr().err
+        main([str(BLIND), str(tmp_path), '--imagenet', 'resnet34.safetensors'])
+    assert 'small_blind has the encoder residual; expected an EfficientNet-Lite' in capsys.readouterr().err
 
 
 def test_the_command_line_names_a_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

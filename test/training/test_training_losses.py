@@ -15,7 +15,7 @@ from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch, make_batch
 from semi_smd_ros.training.correspondence import cell_centres, previous_pixels
 from semi_smd_ros.training.losses import LossWeights, frame_losses, ground_error, motion_errors, thing_weight
-from semi_smd_ros.training.trainer import sequence_loss
+from semi_smd_ros.training.objective import sequence_loss
 
 
 @pytest.fixture

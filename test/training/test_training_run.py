@@ -9,17 +9,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from training_fixtures import SIZE, flat_ground_sample
 
 from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from semi_smd_ros.network.config import NetworkConfig
+from semi_smd_ros.network.config import CONFIGS
 from semi_smd_ros.network.model import SemiSmdNetwork
-from semi_smd_ros.training import pool, trainer
-from semi_smd_ros.training.config import Stage, TrainConfig, with_stage_minutes
+from semi_smd_ros.training import pool
+from semi_smd_ros.training.config import Stage, TrainConfig, load_train_config, with_stage_minutes
 from semi_smd_ros.training.evaluate import depth_figures, evaluate
+from semi_smd_ros.training.optimisation import guilty_terms
 from semi_smd_ros.training.samples import (
     FIRST_TRAINING_SEED,
     TEST_SEEDS,
@@ -37,7 +39,11 @@ CONFIG = TrainConfig(
     validate_every_minutes=100,
     bfloat16=False,
 )
-NETWORK = NetworkConfig(height=SIZE[0], width=SIZE[1])
+NETWORK = replace(CONFIGS['small_residual'], height=SIZE[0], width=SIZE[1])
+
+
+def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+    return replace(config, views=2, stages=(Stage(*SIZE, steps=steps),))
 
 
 @pytest.fixture(autouse=True)
@@ -60,25 +66,39 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_learns_writes_checkpoints_and_resumes(folder: Path) -> None:
-    first = Trainer(with_stage_minutes(CONFIG, 20 / 60), NETWORK, folder, 'the command')
+def test_a_run_learns_and_writes_down_what_it_does(folder: Path) -> None:
+    first = Trainer(with_steps(CONFIG, 15), NETWORK, folder, 'the command')
     lines: list[str] = []
-    first.run(lambda minutes, text: lines.append(text))
-    assert first.step == len(lines) > 3
-    losses = [float(line.split()[1]) for line in lines]
+    first.run(lambda done, text: lines.append(text))
+    assert first.step == len(lines) == 15
+    losses = [float(line.split()[-1]) for line in lines]
     assert min(losses) < 0.8 * losses[0]
     network, card = load_checkpoint(folder / 'best.safetensors')
     assert card['steps'] == first.step
     assert 'synthetic pictures only' in card['trained_on']
     assert not network.training
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(network.state_dict().values(), first.averaged.state_dict().values())
+    )
     entries = [json.loads(line) for line in (folder / 'log.jsonl').read_text().splitlines()]
     assert 0 < entries[-1]['validation']['abs_rel'] < 10
+    assert load_train_config(folder / 'config.yaml') == first.config
+    picture = cv2.imread(str(folder / 'pictures' / 'sample_0_0000015.png'))
+    rows = ('image', 'depth', 'true depth', 'classes')
+    assert picture.shape == (len(rows) * SIZE[0], 74 + 6 * SIZE[1], 3)
+    assert len(list((folder / 'tensorboard').glob('events.*'))) == 1
 
-    second = Trainer(with_stage_minutes(CONFIG, first.elapsed_s / 60 + 0.02), NETWORK, folder, 'the command')
+
+def test_a_run_of_minutes_draws_from_the_pool_and_can_be_continued(folder: Path) -> None:
+    first = Trainer(with_stage_minutes(CONFIG, 1 / 60), NETWORK, folder, 'the command')
+    first.run(lambda minutes, text: None)
+    assert first.step >= 1
+    second = Trainer(with_stage_minutes(CONFIG, first.elapsed_s / 60 + 0.01), NETWORK, folder, 'the command')
     second.resume()
     assert second.step == first.step
-    for one, other in zip(first.network.state_dict().values(), second.network.state_dict().values()):
-        assert torch.equal(one, other)
+    for one, other in ((first.network, second.network), (first.averaged, second.averaged)):
+        assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
     ours, theirs = first.optimizer.state_dict()['state'], second.optimizer.state_dict()['state']
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[i][name], theirs[i][name]) for i in ours for name in ours[i])
@@ -99,11 +119,25 @@ def test_a_run_begins_with_given_weights_of_its_own_network_only(folder: Path, t
         wider.start_from(tmp_path / 'given.safetensors')
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, 'sequence_loss', lambda *_: {'depth': torch.tensor(float('nan'))})
-    run = Trainer(CONFIG, NETWORK, folder, '')
-    with pytest.raises(FloatingPointError, match='lower the learning rate'):
+@pytest.mark.parametrize(('poisoned', 'term'), [('sky', 'sky'), ('semantics', 'coarse_semantics, semantics')])
+def test_a_term_that_is_not_finite_is_named_and_stops_the_run(folder: Path, poisoned: str, term: str) -> None:
+    """And what was saved before stays as it was."""
+    run = Trainer(with_steps(CONFIG, 2), NETWORK, folder, '')
+    run.run(lambda done, text: None)
+    before = (folder / 'last.safetensors').read_bytes()
+    weights = {name: value.clone() for name, value in run.network.state_dict().items()}
+    run.objective.config = replace(run.config, losses=replace(run.config.losses, **{poisoned: float('inf')}))
+    with pytest.raises(FloatingPointError, match=f'step 2: {term} or its gradient is not finite.*--resume'):
         run.train_step([flat_ground_sample()])
+    assert (folder / 'last.safetensors').read_bytes() == before
+    assert all(torch.equal(value, weights[name]) for name, value in run.network.named_parameters())
+
+
+def test_a_gradient_that_is_not_finite_is_laid_to_its_term() -> None:
+    weight = torch.nn.Parameter(torch.zeros(()))
+    terms = {'smooth': weight.square(), 'rough': weight.sqrt()}  # finite at 0, but its slope is not
+    assert guilty_terms(terms, [weight]) == ['rough']
+    assert guilty_terms({'smooth': weight.square()}, [weight]) == []
 
 
 def test_evaluation_of_the_prior_on_flat_ground(folder: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -39,6 +41,17 @@ def flat_ground_sample(seed: int = 0) -> Sample:
         ground_plane_t4=np.tile([0.0, 0.0, 1.0, 0.0], (2, 1)),
         moving_tnhw=np.zeros((2, 6, SIZE[0] // 4, SIZE[1] // 4), bool),
     )
+
+
+def labelled_sample(seed: int = 0) -> Sample:
+    """The same with an ego mask, and labels of a teacher in random steps, no two of its pictures alike."""
+    sample = flat_ground_sample(seed)
+    generator = np.random.default_rng(seed)
+    with np.errstate(divide='ignore'):
+        disparity = 1 / sample.depth_tnhw.astype(np.float32) * generator.uniform(0.5, 2, (2, 6, 1, 1))
+    classes = generator.integers(0, 19, sample.semantics_tnhw.shape).astype(np.uint8)
+    hidden = np.isnan(sample.depth_tnhw[0])
+    return replace(sample, ego_mask_nhw=hidden).with_teacher(disparity.astype(np.float32), classes)
 
 
 def small_network(seed: int = 0) -> SemiSmdNetwork:
