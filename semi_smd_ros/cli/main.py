@@ -160,6 +160,22 @@ def train(context: typer.Context) -> None:
 
 
 @app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True}, add_help_option=False)
+def ablate(context: typer.Context) -> None:
+    """Train and evaluate variants of the method, without ground-truth depth (semi-smd ablate --help)."""
+    from ..training.ablate import main as ablate_main
+
+    raise typer.Exit(ablate_main(context.args))
+
+
+@app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True}, add_help_option=False)
+def overfit(context: typer.Context) -> None:
+    """Check an installation: learn a few frames by heart and throw the weights away (semi-smd overfit --help)."""
+    from ..training.overfit import main as overfit_main
+
+    raise typer.Exit(overfit_main(context.args))
+
+
+@app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True}, add_help_option=False)
 def export(context: typer.Context) -> None:
     """Export a checkpoint to ONNX with the engine contract (semi-smd export --help)."""
     from ..network.export import main as export_main
