@@ -16,6 +16,7 @@ from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, Sample, render_sa
 from semi_smd_ros.training.source_samples import SourceSamples
 from semi_smd_ros.training.teachers.synthetic import SyntheticTeacher
 
+KEPT_MOMENTS = 16  # of a source, in memory: a small one need not be decoded again and again
 SLACK = 200  # views that are kept beyond those needed, for workers that are ahead or behind
 
 
@@ -88,12 +89,13 @@ class SourceViews(Views):
         self.address, self.size, self.least_motion_m = address, (height, width), least_motion_m
         self.labels, self.keep_depth = labels, keep_depth
         self._opened: SourceSamples | None = None
+        self._kept: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), '_opened': None}
+        return {**vars(self), '_opened': None, '_kept': {}}
 
     @property
     def samples(self) -> SourceSamples:
@@ -102,6 +104,13 @@ class SourceViews(Views):
         return self._opened
 
     def view(self, number: int) -> Sample:
+        if number not in self._kept:
+            if len(self._kept) >= KEPT_MOMENTS:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = self._read(number)
+        return self._kept[number]
+
+    def _read(self, number: int) -> Sample:
         _, sample = self.samples[number]
         blind = sample.without_truth()
         return replace(blind, depth_tnhw=sample.depth_tnhw) if self.keep_depth else blind
