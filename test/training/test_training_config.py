@@ -66,6 +66,12 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ('uses: 0', 'uses is 0, .*expected uses of 1 or more'),
         ('network_changes: {widht: 3}', 'network_changes: .*widht'),
         ('network_changes: {pose: alone}', "network_changes: pose 'alone': expected one of joint, per_camera"),
+        (
+            'stages: [{height: 64, width: 96, minutes: 1, batch: 1}, {height: 160, width: 224, minutes: 1, batch: 1}]',
+            'stage 64x96 is no half, quarter, ... of 160x224',
+        ),
+        ('{network: small_blind, encoder_rate: 0.1}', 'encoder_rate is 0.1 but small_blind has the encoder residual'),
+        ('average: 1.0', r'average is 1.0; expected 0 \(none\) up to, not including, 1'),
         ('- 1', 'the file holds .1., expected a mapping'),
         ('a: [', 'not YAML'),
         ('!!python/object/apply:os.system ["true"]', 'not YAML'),
