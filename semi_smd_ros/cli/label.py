@@ -27,8 +27,8 @@ def run_labelling(
 ) -> LabelCount:
     """Label the source at `address` into `folder`, and say what was done; see `labelling.label`.
 
-    `depth`, `semantics`: addresses of teachers (see `teachers.opening`), empty for none. Raises DataError where there is
-    neither, or no sample could be labelled, and what `label` raises.
+    `depth`, `semantics`: addresses of teachers (see `teachers.opening`), empty for none. Raises DataError where there
+    is neither, or no sample could be labelled, and what `label` raises.
     """
     if not depth and not semantics:
         raise DataError('no teacher is named; expected --depth, --semantics or both, for example --depth onnx:FILE')

@@ -172,7 +172,7 @@ def label(
     a YAML beside it (see training/teachers/onnx_sidecar.py).
 
     \b
-    Examples: semi-smd label ddad:/data/ddad labels --depth transformers:/models/Depth-Anything-V2-Small-hf
+    Examples: semi-smd label ddad:/data/ddad?split=train labels --depth transformers:/models/Depth-Anything-V2-Small-hf
               semi-smd label rosbag:drive.mcap labels --depth onnx:/models/metric3d.onnx \\
                 --semantics transformers:/models/mask2former-swin-tiny-cityscapes-semantic?height=512
               semi-smd label synthetic:7 labels --depth synthetic:0 --semantics synthetic:0 --limit 4

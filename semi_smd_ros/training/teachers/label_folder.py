@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,7 +91,6 @@ class LabelFolder:
         entry = {'sample': sample, 'sequence': sequence, 'pictures': pictures}
         self._log.write(json.dumps(entry).encode('utf-8') + b'\n')
         self._log.flush()
-        os.fsync(self._log.fileno())
         self._done[sample] = (sequence, pictures)
 
     def _open(self) -> None:
