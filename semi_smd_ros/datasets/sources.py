@@ -48,6 +48,15 @@ def parse_address(address: str, kinds: Collection[str], what: str, forms: str) -
     return kind, where, {name: value for name, _, value in pairs}
 
 
+def absolute_address(address: str) -> str:
+    """The address of the same source from any working directory. Raises DataError for one that is no source's."""
+    kind, where, options = parse_address(address, _OPENERS, 'source', FORMS)
+    if kind != 'synthetic':
+        where = os.path.abspath(where)
+    query = '&'.join(f'{name}={value}' for name, value in options.items())
+    return f'{kind}:{where}' + (f'?{query}' if query else '')
+
+
 def _split(rest: str) -> tuple[str, str]:
     """Path and options; a question mark in the name of something that exists is no mark of options."""
     path = os.path.expanduser(rest)

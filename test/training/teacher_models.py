@@ -51,6 +51,16 @@ def save_depth_anything(folder: Path, kind: str = 'relative') -> Path:
     return _save(model, folder, DEPTH_ANYTHING)
 
 
+def save_dpt(folder: Path) -> Path:
+    config = transformers.DPTConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32, image_size=64, patch_size=16,
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 16, 16], fusion_hidden_size=8,
+    )  # fmt: skip
+    torch.manual_seed(3)
+    sizes = {'size': {'height': 64, 'width': 64}, 'ensure_multiple_of': 1, 'keep_aspect_ratio': False}
+    return _save(transformers.DPTForDepthEstimation(config), folder, {**DEPTH_ANYTHING, **sizes})
+
+
 def save_segformer(folder: Path, labels: dict[int, str] | None = None) -> Path:
     names = labels or LABELS
     config = transformers.SegformerConfig(

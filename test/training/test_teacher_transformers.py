@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from teacher_models import save_depth_anything, save_mask2former, save_segformer
+from safetensors.torch import load_file, save_file
+from teacher_models import save_depth_anything, save_dpt, save_mask2former, save_segformer
 
 from semi_smd_ros.network.config import CITYSCAPES_CLASSES
 from semi_smd_ros.runtime import ModelError
@@ -243,6 +244,35 @@ def test_a_model_for_something_else_is_refused(models: dict[str, Path]) -> None:
         TransformersDepth(models['segformer'], 'depth', execution=CPU)
     with pytest.raises(ModelError, match='lack road'):
         TransformersSemantics(models['depth'], execution=CPU)
+
+
+def test_a_model_that_comes_in_both_kinds_is_asked_for(tmp_path: Path, images: np.ndarray) -> None:
+    folder = save_dpt(tmp_path / 'dpt')
+    with pytest.raises(ModelError, match=r'models of type dpt do not tell what they predict; say it: .*\?output='):
+        open_depth_teacher(f'transformers:{folder}', CPU)
+    disparity = open_depth_teacher(f'transformers:{folder}?output=disparity', CPU).disparity(images)
+    assert disparity.shape == (3, HEIGHT, WIDTH)
+    depth = open_depth_teacher(f'transformers:{folder}?output=depth', CPU).disparity(images, (64, 64))
+    known = np.isfinite(depth)
+    assert np.allclose((1 / depth)[known], TransformersDepth(folder, 'disparity').disparity(images, (64, 64))[known])
+
+
+def _without(folder: Path, unwanted: str) -> None:
+    weights = load_file(folder / 'model.safetensors')
+    assert weights.pop(unwanted) is not None
+    save_file(weights, folder / 'model.safetensors', {'format': 'pt'})
+
+
+def test_what_only_training_needs_may_lack_and_nothing_else(
+    models: dict[str, Path], tmp_path: Path, images: np.ndarray
+) -> None:
+    expected = TransformersDepth(models['depth'], execution=CPU).disparity(images)
+    folder = Path(shutil.copytree(models['depth'], tmp_path / 'depth'))
+    _without(folder, 'backbone.embeddings.mask_token')
+    assert np.array_equal(TransformersDepth(folder, execution=CPU).disparity(images), expected)
+    _without(folder, 'head.conv1.bias')
+    with pytest.raises(ModelError, match=r'1 tensors of the model are not in its weights .*\(head.conv1.bias\)'):
+        TransformersDepth(folder, execution=CPU)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from .execution import Execution
 from .interface import DepthTeacher, SemanticTeacher, TeacherIdentity
 from .labels import TeacherLabels, stack_labels
 from .opening import open_depth_teacher, open_semantic_teacher
+from .pseudo_labels import PseudoLabels
 from .synthetic import SyntheticTeacher, TeacherErrors
 
 __all__ = [
     'DepthTeacher',
     'Execution',
+    'PseudoLabels',
     'SemanticTeacher',
     'SyntheticTeacher',
     'TeacherErrors',

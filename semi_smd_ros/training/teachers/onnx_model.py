@@ -94,6 +94,8 @@ def _session(path: Path, device: str) -> Any:
     providers = PROVIDERS[1:] if kind == 'cpu' else PROVIDERS
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # Between batches, waiting threads would take the cores that decode pictures and encode labels.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     # Its exceptions are not public and differ between versions.
