@@ -17,6 +17,7 @@ from semi_smd_ros.rig import Rig
 from semi_smd_ros.runtime import InputError, SurroundFrame
 from semi_smd_ros.runtime.preprocess import PreparedRig, decode_reduction, prepare_rig, rectify_images
 from semi_smd_ros.training.samples import SEMANTIC_STRIDE, Sample
+from semi_smd_ros.training.teachers.pseudo_labels import PseudoLabels
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +48,21 @@ class SourceSamples:
         height, width: of the rectified pictures, pixels.
         least_motion_m: moments whose vehicle is known to have moved less since the one before are passed over, for they
             teach nothing of depth; 0 keeps all.
+        labels: the teachers' cached labels of this source; None for none.
 
     Raises:
-        DataError: the source has no two consecutive moments, or rigs of different numbers of cameras.
+        DataError: the source has no two consecutive moments.
     """
 
-    def __init__(self, source: Source, height: int, width: int, least_motion_m: float = 0.0) -> None:
+    def __init__(
+        self,
+        source: Source,
+        height: int,
+        width: int,
+        least_motion_m: float = 0.0,
+        labels: PseudoLabels | None = None,
+    ) -> None:
+        self.labels = labels
         self.address = source.address
         self.size = (height, width)
         self.least_motion_m = least_motion_m
@@ -91,7 +101,10 @@ class SourceSamples:
         motion = true_motion(now.previous, now)
         if motion is not None and np.linalg.norm(motion[:3, 3]) < self.least_motion_m:
             return None
-        return pair_sample(now.previous, now, self.prepared(now.rig))
+        sample = pair_sample(now.previous, now, self.prepared(now.rig))
+        if self.labels is None:
+            return sample
+        return sample.with_teacher(*teacher_of((now.previous, now), place.sequence.name, self.labels, self.size))
 
     def prepared(self, rig: Rig) -> PreparedRig:
         """The rig's maps to the network's size, computed once."""
@@ -135,6 +148,24 @@ def pictures_of(moment: SurroundSample, prepared: PreparedRig) -> np.ndarray:
         for image, stamp, camera, model in zip(moment.images, moment.stamps_ns, moment.rig.cameras, models, strict=True)
     )
     return rectify_images(SurroundFrame(moment.rig, images, moment.stamp_ns), prepared)
+
+
+def teacher_of(
+    moments: tuple[SurroundSample, ...], sequence: str, labels: PseudoLabels, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Disparity (T,N,H,W), all NaN without a depth teacher, and classes at stride 4, all 255 without a semantic one.
+
+    Raises DataError where a moment has no labels.
+    """
+    shape = (len(moments), len(moments[0].rig), *size)
+    disparity, classes = np.full(shape, np.nan, np.float32), np.full(shape, IGNORE_CLASS, np.uint8)
+    for i, moment in enumerate(moments):
+        names = (sequence, moment.stamps_ns, moment.rig.names, size)
+        if labels.has_disparity:
+            disparity[i] = labels.disparity_set(*names)
+        if labels.has_classes:
+            classes[i] = labels.classes_set(*names)
+    return disparity, classes[CELL_CENTRES]
 
 
 def depth_of(moment: SurroundSample, prepared: PreparedRig) -> np.ndarray:

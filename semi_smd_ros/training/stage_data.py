@@ -16,6 +16,7 @@ from semi_smd_ros.training.samples import VALIDATION_SEEDS, Sample
 from semi_smd_ros.training.schedule import Epochs, FreshViews, Schedule
 from semi_smd_ros.training.source_samples import SourceSamples
 from semi_smd_ros.training.supply import Turn, supply
+from semi_smd_ros.training.teachers.pseudo_labels import PseudoLabels
 from semi_smd_ros.training.teachers.synthetic import SyntheticTeacher
 from semi_smd_ros.training.views import RenderedViews, SourceViews, prepared
 
@@ -85,8 +86,9 @@ class StageData:
             samples = held_out_samples(self.frames, VALIDATION_SEEDS[: config.validation_scenes], *size)
             teacher = self.teacher
             return samples if teacher is None else [with_labels(sample, teacher) for sample in samples]
+        labels = PseudoLabels(Path(config.labels)) if config.labels and not config.validation else None
         with open_source(config.validation or config.data) as source:
-            moments = SourceSamples(source, *size, config.least_motion_m)
+            moments = SourceSamples(source, *size, config.least_motion_m, labels)
             count = min(config.validation_scenes, len(moments))
             chosen = np.unique(np.linspace(0, len(moments) - 1, count).round().astype(int))
             return list({name: sample for name, sample in (moments[int(i)] for i in chosen)}.values())

@@ -14,6 +14,7 @@ from semi_smd_ros.datasets.sources import open_source
 from semi_smd_ros.training.pool import sample_path
 from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, Sample, render_sample
 from semi_smd_ros.training.source_samples import SourceSamples
+from semi_smd_ros.training.teachers.pseudo_labels import PseudoLabels
 from semi_smd_ros.training.teachers.synthetic import SyntheticTeacher
 
 KEPT_MOMENTS = 16  # of a source, in memory: a small one need not be decoded again and again
@@ -100,7 +101,8 @@ class SourceViews(Views):
     @property
     def samples(self) -> SourceSamples:
         if self._opened is None:
-            self._opened = SourceSamples(open_source(self.address), *self.size, self.least_motion_m)
+            labels = PseudoLabels(Path(self.labels)) if self.labels else None
+            self._opened = SourceSamples(open_source(self.address), *self.size, self.least_motion_m, labels)
         return self._opened
 
     def view(self, number: int) -> Sample:
