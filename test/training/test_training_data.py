@@ -32,7 +32,7 @@ from semi_smd_ros.training.teachers.execution import Execution
 from semi_smd_ros.training.teachers.synthetic import SyntheticTeacher
 from semi_smd_ros.training.views import RenderedViews, SourceViews
 
-DRIVE = 'synthetic:3?sets=4&width=192&height=128&rig=ddad'
+DRIVE = 'synthetic:3?sets=4&width=144&height=96&rig=ddad'
 
 
 def test_every_view_is_used_as_often_as_asked_and_never_long_after() -> None:
