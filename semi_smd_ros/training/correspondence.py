@@ -67,6 +67,16 @@ def matching_loss(
     surface = past_depth_bnhw.flatten(2).gather(2, index)
     known &= (surface / torch.where(known, z, torch.ones_like(z))).log().abs() < SAME_SURFACE
 
+    return cell_cross_entropy(match_logit_bnqk, x, y, known, rows, columns)
+
+
+def cell_cross_entropy(
+    match_logit_bnqk: Tensor, x: Tensor, y: Tensor, known_bnq: Tensor, rows: int, columns: int
+) -> Tensor:
+    """Cross-entropy of the match against places (x, y) in cells of stride 8, `rows` x `columns` of them, shared out
+    bilinearly over the four nearest; mean over those that are known and inside, 0 where there are none."""
+    known = known_bnq & (x >= 0) & (x <= columns - 1) & (y >= 0) & (y <= rows - 1)
+    x, y = (torch.where(known, value, torch.zeros_like(value)) for value in (x, y))
     log_share = functional.log_softmax(match_logit_bnqk.float(), dim=-1)
     left, top = x.floor().clamp(max=columns - 2), y.floor().clamp(max=rows - 2)
     loss = torch.zeros_like(x)

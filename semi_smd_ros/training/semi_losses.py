@@ -31,6 +31,7 @@ from semi_smd_ros.network.config import FEATURE_STRIDE
 from semi_smd_ros.network.linear import full_precision
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch
+from semi_smd_ros.training.block_matching import block_matching_loss
 from semi_smd_ros.training.confidence import confidence_loss
 from semi_smd_ros.training.consistency import reconstruction_loss, spatial_depth_loss, temporal_depth_loss
 from semi_smd_ros.training.correspondence import cell_centres
@@ -62,6 +63,8 @@ class SemiLossWeights:
     false_sky: float = 4.0
     """How much worse it is to call a thing sky than to miss sky (no term of its own)."""
     confidence: float = 0.1
+    matching: float = 0.1
+    """Of the network's match with the previous picture against block matching of the two."""
     coarse: float = 0.3
     """Of depth and semantics at stride 16: depth follows the full resolution's, for motion is solved with it."""
     ground: float = 0.1
@@ -97,6 +100,7 @@ def semi_supervised_losses(
             'smoothness': (weights.smoothness, lambda: smoothness_of(scene)),
             'confidence': (weights.confidence, lambda: confidence_loss(outputs, scene, teacher, weights.stride)),
             'coarse_depth': (weights.coarse, lambda: coarse_depth_loss(outputs, scene, weights.stride)),
+            'matching': (weights.matching, lambda: block_matching_loss(outputs, batch)),
             'lidar': (weights.lidar, lambda: lidar_loss(outputs, batch, weights.lidar_range)),
         }
         if teacher is not None:
