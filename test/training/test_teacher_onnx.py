@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from semi_smd_ros.network.config import CITYSCAPES_CLASSES
 from semi_smd_ros.runtime import ModelError
+from semi_smd_ros.runtime.labels import nearest
 from semi_smd_ros.training.teachers import Execution, open_depth_teacher, open_semantic_teacher
 from semi_smd_ros.training.teachers.onnx_teacher import OnnxDepth, OnnxSemantics
+from semi_smd_ros.training.teachers.preprocessing import resized
 
 CPU = Execution(batch=2, device='cpu')
 NAMES = [*reversed(CITYSCAPES_CLASSES), 'lane marking']
@@ -113,6 +115,12 @@ def test_the_answer_lies_where_the_picture_has_it(name: str, model: Callable[...
         row, column = centre(image[..., 0] / 255)
         # Pixel centres: (i + 0.5) scaled, as in the engine's own resizing.
         assert centre(got) == pytest.approx(((row + 0.5) / 2 - 0.5, (column + 0.5) / 4 - 0.5), abs=0.1)
+
+
+def test_nearest_takes_the_pixel_below_the_centre() -> None:
+    columns = torch.arange(30.0)[None, None, None]
+    for size in (7, 15, 60):
+        assert resized(columns, (1, size), 'nearest')[0, 0, 0].tolist() == nearest(size, 30).tolist()
 
 
 def test_pixels_are_normalised_as_the_sidecar_says(model: Callable[..., Path]) -> None:

@@ -118,6 +118,14 @@ def test_a_picture_of_nothing_stays_unknown() -> None:
     assert np.isfinite(sky_alone).all()
 
 
+def test_what_is_unknown_does_not_darken_what_is_known() -> None:
+    inverse = np.full((1, 48, 64), 0.5, np.float32)
+    inverse[:, 30:] = np.nan
+    blurred = SyntheticTeacher(0, replace(NO_ERRORS, blur=0.1)).disparity_of(inverse)
+    assert np.allclose(blurred[:, :30], 0.5, atol=1e-5)
+    assert np.isnan(blurred[:, 30:]).all()
+
+
 @pytest.mark.parametrize('share', [0.0, 0.05, 0.5, 1.0])
 def test_blobs_cover_their_share(share: float) -> None:
     assert blobs(np.random.default_rng(0), share, 60, 90).mean() == pytest.approx(share, abs=0.01)
