@@ -207,6 +207,11 @@ def test_an_answer_of_another_shape_is_told(model: Callable[..., Path]) -> None:
         OnnxSemantics(model('halves', **indices), 0.5, CPU).classes(image)
 
 
+def test_an_answer_that_is_no_number_is_told(model: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match=r'open.onnx: 100% of its answer are no numbers'):
+        OnnxDepth(model('open', **{**PLAIN, 'std': [1e-320, 1, 1]}), CPU).disparity(np.ones((1, 32, 64, 3), np.uint8))
+
+
 def test_files_that_are_missing_or_broken_are_told(model: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r'none.onnx: no such file'):
         OnnxDepth(tmp_path / 'none.onnx', CPU)
