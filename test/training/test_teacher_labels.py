@@ -160,7 +160,7 @@ def test_what_cannot_be_read_is_skipped_and_tried_again(tmp_path: Path, teacher:
 def test_context_is_labelled_on_demand(tmp_path: Path, teacher: OnnxDepth) -> None:
     name = ring(2).names[0]
     label(Drives(Drive('one', 2)), tmp_path / 'without', run(teacher))
-    with pytest.raises(DataError, match='no disparity'):
+    with pytest.raises(DataError, match='to its end, with --context for pictures between the sets'):
         PseudoLabels(tmp_path / 'without').disparity('one', START + STEP, name)
     label(Drives(Drive('one', 2)), tmp_path / 'with', run(teacher, context=True))
     assert PseudoLabels(tmp_path / 'with').disparity('one', START + STEP, name).shape == (48, 80)
