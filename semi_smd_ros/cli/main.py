@@ -171,7 +171,7 @@ def label(
     Weights come from the disk, as safetensors or ONNX; nothing is downloaded. A run that was ended goes on where it
     stopped. A teacher's options follow its path: transformers:FOLDER?height=518, for semantics also &threshold=0.5
     (less sure pixels are ignored), for depth also &output=disparity or depth. What an ONNX file does not say stands in
-    a YAML beside it (see training/teachers/onnx_sidecar.py).
+    a YAML beside it (docs/teachers.md).
 
     \b
     Examples: semi-smd label ddad:/data/ddad?split=train labels --depth transformers:/models/Depth-Anything-V2-Small-hf

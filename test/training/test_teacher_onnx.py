@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from semi_smd_ros.network.config import CITYSCAPES_CLASSES
 from semi_smd_ros.runtime import ModelError
+from semi_smd_ros.runtime.labels import nearest
 from semi_smd_ros.training.teachers import Execution, open_depth_teacher, open_semantic_teacher
 from semi_smd_ros.training.teachers.onnx_teacher import OnnxDepth, OnnxSemantics
+from semi_smd_ros.training.teachers.preprocessing import resized
 
 CPU = Execution(batch=2, device='cpu')
 NAMES = [*reversed(CITYSCAPES_CLASSES), 'lane marking']
@@ -115,6 +117,12 @@ def test_the_answer_lies_where_the_picture_has_it(name: str, model: Callable[...
         assert centre(got) == pytest.approx(((row + 0.5) / 2 - 0.5, (column + 0.5) / 4 - 0.5), abs=0.1)
 
 
+def test_nearest_takes_the_pixel_below_the_centre() -> None:
+    columns = torch.arange(30.0)[None, None, None]
+    for size in (7, 15, 60):
+        assert resized(columns, (1, size), 'nearest')[0, 0, 0].tolist() == nearest(size, 30).tolist()
+
+
 def test_pixels_are_normalised_as_the_sidecar_says(model: Callable[..., Path]) -> None:
     image = np.full((1, 32, 64, 3), (51, 102, 204), np.uint8)
     path = model('open', output='disparity', mean=[0.1, 0, 0], std=[0.5, 1, 1])
@@ -197,6 +205,11 @@ def test_an_answer_of_another_shape_is_told(model: Callable[..., Path]) -> None:
     indices = {**few, 'output': 'classes', 'output_tensor': 'indices'}
     with pytest.raises(ModelError, match='of indices below 19'):
         OnnxSemantics(model('halves', **indices), 0.5, CPU).classes(image)
+
+
+def test_an_answer_that_is_no_number_is_told(model: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match=r'open.onnx: 100% of its answer are no numbers'):
+        OnnxDepth(model('open', **{**PLAIN, 'std': [1e-320, 1, 1]}), CPU).disparity(np.ones((1, 32, 64, 3), np.uint8))
 
 
 def test_files_that_are_missing_or_broken_are_told(model: Callable[..., Path], tmp_path: Path) -> None:

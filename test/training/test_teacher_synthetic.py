@@ -8,12 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from training_fixtures import EGO_ROWS, flat_ground_sample
 
-from semi_smd_ros.training.batch import mirrored
 from semi_smd_ros.training.samples import Sample
-from semi_smd_ros.training.teachers import SyntheticTeacher, TeacherErrors, stack_labels
+from semi_smd_ros.training.teachers import SyntheticTeacher, TeacherErrors
 from semi_smd_ros.training.teachers.synthetic import blobs, inverse_depth, smooth_noise
 
 NO_ERRORS = TeacherErrors(scale=0, shift=0, coarse=0, fine=0, grain=0, blur=0, wrong=0, ignored=0)
@@ -96,26 +94,20 @@ def test_the_same_picture_gets_the_same_answer_and_another_seed_another() -> Non
     assert not np.array_equal(first.semantics_tnhw, different.semantics_tnhw)
 
 
-def test_labels_mirror_and_stack_with_their_samples() -> None:
-    sample = flat_ground_sample()
-    exact = SyntheticTeacher(0, NO_ERRORS)
-    mirror = exact.labels_of(sample).mirrored()
-    of_mirror = exact.labels_of(mirrored(sample))
-    assert np.array_equal(mirror.disparity_tnhw, of_mirror.disparity_tnhw, equal_nan=True)
-    assert np.array_equal(mirror.semantics_tnhw, of_mirror.semantics_tnhw)
-    disparity, semantics = stack_labels([exact.labels_of(sample), mirror, mirror])
-    assert disparity.shape == (2, 3, 6, 64, 96)
-    assert semantics.shape == (2, 3, 6, 16, 24)
-    assert (disparity.dtype, semantics.dtype) == (torch.float32, torch.int64)
-    assert torch.equal(disparity[:, 0].nan_to_num(), disparity[:, 1].flip(-1).nan_to_num())
-
-
 def test_a_picture_of_nothing_stays_unknown() -> None:
     teacher = SyntheticTeacher(0)
     assert np.isnan(teacher.disparity_of(np.full((1, 8, 8), np.nan, np.float32))).all()
     assert (teacher.classes_of(np.full((1, 8, 8), 255, np.uint8)) == 255).all()
     sky_alone = teacher.disparity_of(np.zeros((1, 32, 32), np.float32))
     assert np.isfinite(sky_alone).all()
+
+
+def test_what_is_unknown_does_not_darken_what_is_known() -> None:
+    inverse = np.full((1, 48, 64), 0.5, np.float32)
+    inverse[:, 30:] = np.nan
+    blurred = SyntheticTeacher(0, replace(NO_ERRORS, blur=0.1)).disparity_of(inverse)
+    assert np.allclose(blurred[:, :30], 0.5, atol=1e-5)
+    assert np.isnan(blurred[:, 30:]).all()
 
 
 @pytest.mark.parametrize('share', [0.0, 0.05, 0.5, 1.0])

@@ -151,6 +151,24 @@ def test_half_precision_is_near(models: dict[str, Path], images: np.ndarray) -> 
     assert np.corrcoef(full.ravel(), half.ravel())[0, 1] > 0.99
 
 
+@pytest.mark.parametrize(
+    ('name', 'tensor'), [('depth', 'head.conv3.weight'), ('segformer', 'decode_head.classifier.weight')]
+)
+def test_an_overflow_is_told(
+    name: str, tensor: str, models: dict[str, Path], tmp_path: Path, images: np.ndarray
+) -> None:
+    folder = Path(shutil.copytree(models[name], tmp_path / name))
+    weights = load_file(folder / 'model.safetensors')
+    weights[tensor] = torch.full_like(weights[tensor], torch.inf)
+    save_file(weights, folder / 'model.safetensors', {'format': 'pt'})
+    if name == 'depth':
+        answer: Callable[[np.ndarray], np.ndarray] = TransformersDepth(folder, execution=CPU).disparity
+    else:
+        answer = TransformersSemantics(folder, execution=CPU).classes
+    with pytest.raises(ModelError, match=rf'{name}: \d+% of its answer are no numbers; expected finite ones'):
+        answer(images)
+
+
 def test_the_height_can_be_chosen(models: dict[str, Path], images: np.ndarray) -> None:
     teacher = TransformersDepth(models['depth'], height=121, execution=CPU)
     seen = teacher._loaded.preprocessing(torch.from_numpy(images))

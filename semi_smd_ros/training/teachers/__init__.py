@@ -3,21 +3,19 @@
 
 from .execution import Execution
 from .interface import DepthTeacher, SemanticTeacher, TeacherIdentity
-from .labels import TeacherLabels, stack_labels
 from .opening import open_depth_teacher, open_semantic_teacher
 from .pseudo_labels import PseudoLabels
-from .synthetic import SyntheticTeacher, TeacherErrors
+from .synthetic import SampleLabels, SyntheticTeacher, TeacherErrors
 
 __all__ = [
     'DepthTeacher',
     'Execution',
     'PseudoLabels',
+    'SampleLabels',
     'SemanticTeacher',
     'SyntheticTeacher',
     'TeacherErrors',
     'TeacherIdentity',
-    'TeacherLabels',
     'open_depth_teacher',
     'open_semantic_teacher',
-    'stack_labels',
 ]

@@ -12,7 +12,7 @@ from .cityscapes import class_lookup
 from .execution import Execution
 from .onnx_model import OnnxModel
 from .onnx_sidecar import CLASS_OUTPUTS, DEPTH_OUTPUTS
-from .preprocessing import inverted, resized
+from .preprocessing import as_disparity, check_numbers, resized
 from .transformers_semantics import DEFAULT_THRESHOLD, confident_classes
 
 
@@ -36,9 +36,7 @@ class OnnxDepth:
                 answer = answer[:, 0]
             if answer.ndim != 3 or not answer.is_floating_point():
                 raise self._model.refuse(answer, 'float (M,H,W) or (M,1,H,W)')
-            disparity = answer.float()
-            if self._model.sidecar.output == 'depth':
-                disparity = inverted(disparity)
+            disparity = as_disparity(answer.float(), self._model.sidecar.output, self.identity.name)
             parts.append(resized(disparity[:, None], size)[:, 0].numpy())
         return np.concatenate(parts)
 
@@ -69,6 +67,7 @@ class OnnxSemantics:
                 continue
             if answer.ndim != 4 or answer.shape[1] != len(self._lookup) or not answer.is_floating_point():
                 raise self._model.refuse(answer, f'float (M,{len(self._lookup)},H,W)')
+            check_numbers(~answer.isnan(), self.identity.name)
             for one in answer.float().split(1):
                 shares = resized(one, size)
                 if self._model.sidecar.output == 'logits':

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from semi_smd_ros.runtime import ModelError
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -90,6 +92,23 @@ def resized(maps_mchw: Tensor, size_hw: tuple[int, int], mode: str = 'bilinear')
     return interpolate(maps_mchw, size_hw, mode=mode, align_corners=False, antialias=True)
 
 
-def inverted(depth: Tensor) -> Tensor:
-    """Depth to inverse depth; 0 where it is infinite, NaN where it is not above zero."""
-    return torch.where(depth > 0, 1 / depth, torch.full_like(depth, torch.nan))
+def as_disparity(predicted: Tensor, output: str, name: str) -> Tensor:
+    """What a model predicts, as inverse depth.
+
+    Of `output` 'depth', 0 where it is infinite, NaN where it is not above zero. Of 'disparity', as it is; raises
+    ModelError, naming the model, where it is not finite.
+    """
+    if output == 'depth':
+        return torch.where(predicted > 0, 1 / predicted, torch.full_like(predicted, torch.nan))
+    check_numbers(torch.isfinite(predicted), name)
+    return predicted
+
+
+def check_numbers(is_number: Tensor, name: str) -> None:
+    """Raise ModelError, naming the model, unless all of its answer is numbers."""
+    if not bool(is_number.all()):
+        share = 1 - float(is_number.float().mean())
+        raise ModelError(
+            f'{name}: {share:.0%} of its answer are no numbers; expected finite ones: run it in float32 or bfloat16 '
+            '(float16 overflows in some models), or copy the model again'
+        )

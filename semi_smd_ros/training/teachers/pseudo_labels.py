@@ -91,7 +91,8 @@ class PseudoLabels:
         try:
             return read(path)
         except FileNotFoundError as error:
+            between = '' if self.manifest['context'] else ', with --context for pictures between the sets'
             raise DataError(
                 f'{path}: no {kind} for sequence {sequence}, camera {camera} at {stamp_ns} ns; labels of '
-                f'{self.manifest["source"]} are here: run `semi-smd label` to its end'
+                f'{self.manifest["source"]} are here: run `semi-smd label` to its end{between}'
             ) from error

@@ -58,7 +58,7 @@ class RectifiedView:
         return rows, columns
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def rectified_view(camera: CameraModel) -> RectifiedView:
     """The view of a camera; a model is one object for as long as its calibration holds."""
     return RectifiedView(camera)

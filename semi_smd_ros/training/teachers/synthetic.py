@@ -18,7 +18,6 @@ from semi_smd_ros.network.config import CITYSCAPES_CLASSES, IGNORE_CLASS
 from semi_smd_ros.training.samples import Sample
 
 from .interface import TeacherIdentity
-from .labels import TeacherLabels
 
 # Cells that a picture's shorter edge is divided into, for errors of that size.
 COARSE_CELLS, FINE_CELLS, BLOB_CELLS = 3, 16, 6
@@ -46,6 +45,16 @@ class TeacherErrors:
     """Share of a picture, on average, without a class, in blobs."""
 
 
+@dataclass(frozen=True, eq=False)
+class SampleLabels:
+    """What a teacher says of a training sample, in the layout of `training.samples.Sample`."""
+
+    disparity_tnhw: np.ndarray
+    """float32 relative inverse depth, scale and shift unknown in every picture (see `interface`); NaN unknown."""
+    semantics_tnhw: np.ndarray
+    """uint8 class index at stride 4, 255 ignored."""
+
+
 class SyntheticTeacher:
     """Depth and semantic teacher from the truth. Errors are a function of `seed` and the truth alone.
 
@@ -59,11 +68,11 @@ class SyntheticTeacher:
         options: dict[str, Any] = {'seed': seed, **asdict(self._errors)}
         self.identity = TeacherIdentity('synthetic', 'ground truth with errors', '', options)
 
-    def labels_of(self, sample: Sample) -> TeacherLabels:
+    def labels_of(self, sample: Sample) -> SampleLabels:
         """What it says of every picture of a training sample."""
         times, cameras = sample.depth_tnhw.shape[:2]
         depth, classes = (a.reshape(times * cameras, *a.shape[2:]) for a in (sample.depth_tnhw, sample.semantics_tnhw))
-        return TeacherLabels(
+        return SampleLabels(
             self.disparity_of(inverse_depth(depth)).reshape(sample.depth_tnhw.shape),
             self.classes_of(classes).reshape(sample.semantics_tnhw.shape),
         )

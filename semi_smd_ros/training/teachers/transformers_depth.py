@@ -11,7 +11,7 @@ import numpy as np
 from semi_smd_ros.runtime import ModelError
 
 from .execution import Execution
-from .preprocessing import inverted, resized
+from .preprocessing import as_disparity, resized
 from .transformers_model import as_tensor, load_model
 
 OUTPUTS = ('disparity', 'depth')
@@ -47,7 +47,6 @@ class TransformersDepth:
             return library.AutoModelForDepthEstimation
 
         self._loaded = load_model(folder, choose_class, execution or Execution(), options)
-        self._inverts = options['output'] == 'depth'
         self.identity = self._loaded.identity
 
     def disparity(self, images_mhw3: np.ndarray, size_hw: tuple[int, int] | None = None) -> np.ndarray:
@@ -56,7 +55,7 @@ class TransformersDepth:
         parts = []
         for output in self._loaded.answers(images_mhw3):
             predicted = as_tensor(output, 'predicted_depth')
-            disparity = inverted(predicted) if self._inverts else predicted
+            disparity = as_disparity(predicted, self.identity.options['output'], self.identity.name)
             parts.append(resized(disparity[:, None], size)[:, 0].cpu().numpy())
         return np.concatenate(parts)
 

@@ -15,7 +15,7 @@ from semi_smd_ros.runtime import ModelError
 
 from .cityscapes import class_lookup
 from .execution import Execution
-from .preprocessing import resized
+from .preprocessing import check_numbers, resized
 from .transformers_model import as_tensor, load_model
 from .transformers_preprocessing import MASK_CLASSIFIERS
 
@@ -74,10 +74,13 @@ class TransformersSemantics:
         for output in self._loaded.answers(images_mhw3):
             # One by one: the scores of all classes at the size of a camera's picture take 180 MB.
             if self._classifies_masks:
-                classes, masks = (as_tensor(output, f'{part}_queries_logits').split(1) for part in ('class', 'masks'))
-                shares = (mask_shares(*one, size) for one in zip(classes, masks, strict=True))
+                classes, masks = (as_tensor(output, f'{part}_queries_logits') for part in ('class', 'masks'))
+                check_numbers(~classes.isnan(), self.identity.name)
+                shares = (mask_shares(*one, size) for one in zip(classes.split(1), masks.split(1), strict=True))
             else:
-                shares = (resized(one, size).softmax(1) for one in as_tensor(output, 'logits').split(1))
+                logits = as_tensor(output, 'logits')
+                check_numbers(~logits.isnan(), self.identity.name)
+                shares = (resized(one, size).softmax(1) for one in logits.split(1))
             parts += [confident_classes(share, self._lookup, self._threshold).cpu().numpy() for share in shares]
         return np.concatenate(parts)
 
