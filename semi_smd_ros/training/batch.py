@@ -58,7 +58,8 @@ class Batch:
     """int64 at stride 4, 255 ignored."""
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(**{name: None if value is None else value.to(device) for name, value in vars(self).items()})
+        given = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **given)
 
 
 def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, generator: np.random.Generator) -> Batch:

@@ -47,9 +47,9 @@ def block_matches(now_m3hw: Tensor, past_m3hw: Tensor, hidden_mhw: Tensor) -> tu
     past, past_open = functional.pad(past, around), functional.pad(open_m1hw, around)
     rows, columns = now.shape[-2:]
     costs = []
-    for dy in range(2 * down + 1):
-        for dx in range(2 * right + 1):
-            window = (..., slice(dy, dy + rows), slice(dx, dx + columns))
+    for top in range(2 * down + 1):
+        for left in range(2 * right + 1):
+            window = (..., slice(top, top + rows), slice(left, left + columns))
             both = open_m1hw * past_open[window]
             difference = block_mean((now - past[window]).abs().mean(1, keepdim=True) * both, stride)
             seen = block_mean(both, stride)

@@ -149,7 +149,9 @@ class TrainConfig:
     @property
     def network_config(self) -> NetworkConfig:
         """Of the network to train. Raises ConfigError where `network_changes` cannot be made."""
-        changes = {key: tuple(v) if isinstance(v, list) else v for key, v in self.network_changes.items()}
+        changes: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in self.network_changes.items()
+        }
         try:
             return replace(CONFIGS[self.network], **changes)
         except (TypeError, ValueError) as error:

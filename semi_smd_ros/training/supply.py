@@ -53,7 +53,7 @@ def supply(views: Views, schedule: Schedule, turn: Turn, workers: int) -> Iterat
     """
     loader: DataLoader[Sample] = DataLoader(
         Slots(views, schedule),
-        batch_sampler=turn,  # type: ignore[arg-type]  (iterated only; it has no length)
+        batch_sampler=turn,  # type: ignore[arg-type]
         collate_fn=as_list,
         num_workers=workers,
         worker_init_fn=be_modest,

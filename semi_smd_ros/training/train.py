@@ -64,7 +64,7 @@ def train(
     share = TextColumn('{task.percentage:.0f}%')
     columns = (TextColumn('{task.description}'), BarColumn(), share, TimeRemainingColumn())
     with Progress(*columns, refresh_per_second=1, disable=not fabric.is_global_zero) as progress:
-        task = progress.add_task('preparing the first frames', total=config.budget, completed=trainer.done)
+        task = progress.add_task('preparing the first frames', total=config.budget)
         trainer.run(lambda done, text: progress.update(task, completed=done, description=text))
     return folder / 'best.safetensors'
 
