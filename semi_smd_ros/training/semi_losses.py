@@ -125,8 +125,8 @@ def semi_supervised_losses(
 
 def smoothness_of(scene: Scene) -> Tensor:
     label = None if scene.label_tbnhw is None else scene.label_tbnhw.flatten(0, 1)
-    maps = (scene.inverse_depth_tbnhw, scene.image_tbn3hw, scene.usable_tbnhw)
-    return smoothness_loss(*(value.flatten(0, 1) for value in maps), label)
+    inverse_depth, image = scene.inverse_depth_tbnhw.flatten(0, 1), scene.image_tbn3hw.flatten(0, 1)
+    return smoothness_loss(inverse_depth, image, scene.usable_tbnhw.flatten(0, 1), label)
 
 
 def curvature_of(scene: Scene, teacher: TeacherLabels, stride: int) -> Tensor:
