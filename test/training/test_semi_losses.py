@@ -11,10 +11,9 @@ from semi_fixtures import SIZE, outputs_of, rendered, teacher_of, with_log_depth
 from torch import Tensor
 
 from semi_smd_ros.network.config import CONFIGS
-from semi_smd_ros.network.model import NetworkOutput, SemiSmdNetwork
+from semi_smd_ros.network.model import NetworkInput, NetworkOutput, SemiSmdNetwork
 from semi_smd_ros.training.batch import Batch
 from semi_smd_ros.training.confidence import visible_error
-from semi_smd_ros.training.evaluate import frame_input
 from semi_smd_ros.training.scene import TeacherLabels, make_scene
 from semi_smd_ros.training.semi_losses import SemiLossWeights, semi_supervised_losses
 from semi_smd_ros.training.teacher_alignment import aligned_residual
@@ -231,11 +230,13 @@ def network() -> SemiSmdNetwork:
 
 
 def run(network: SemiSmdNetwork, batch: Batch) -> list[NetworkOutput]:
-    times, rigs, cameras, _, height, width = batch.images_tbn3hw.shape
-    memory, memory_valid, outputs = network.empty_memory(rigs, cameras, height, width), 0.0, []
-    for instant in range(times):
-        outputs.append(network(frame_input(batch, instant, memory, memory_valid)))
-        memory, memory_valid = outputs[-1].memory_bnchw, 1.0
+    _, rigs, cameras, _, height, width = batch.images_tbn3hw.shape
+    memory, outputs = network.empty_memory(rigs, cameras, height, width), []
+    rig = (batch.intrinsics_bn33, batch.base_T_cam_bn44)
+    for instant, (images, valid) in enumerate(zip(batch.images_tbn3hw, batch.camera_valid_tbn)):
+        known = torch.full((rigs,), min(instant, 1))
+        outputs.append(network(NetworkInput(images, *rig, valid, memory, known)))
+        memory = outputs[-1].memory_bnchw
     return outputs
 
 
