@@ -74,10 +74,10 @@ def largest_difference(scene: Scene) -> tuple[Tensor, Tensor]:
         at = column[:, :, place, None].expand(-1, -1, told.shape[2], -1)
         told.scatter_(-1, at, torch.maximum(told.gather(-1, at), difference[:, :, place]))
     for offset, warped in scene.temporal.items():
-        at = scene.targets(offset)
+        targets = scene.targets(offset)
         difference = where_visible(depth_difference(warped), warped.visible_mnshw)[:, :, 0]
-        difference = torch.where(scene.static_tbnhw[at], difference.reshape(largest[at].shape), -1)
-        largest[at] = torch.maximum(largest[at], difference)
+        difference = torch.where(scene.static_tbnhw[targets], difference.reshape(largest[targets].shape), -1)
+        largest[targets] = torch.maximum(largest[targets], difference)
     return largest.clamp(min=0), largest >= 0
 
 

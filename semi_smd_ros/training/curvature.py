@@ -27,7 +27,7 @@ of a plane added to rho: that is for view synthesis and ground to find.
 **Occlusion edges.** There the surface has no curvature, and second differences are as large as the step. Both sides
 go through sign(x) log(1 + |x| / KNEE), which is linear for curvature and logarithmic for steps, and enter by their
 absolute difference: a step of another size, or one pixel off, costs little, and the gradient of every second
-difference is bounded. Second differences are taken over several distances: over 1 pixel they see detail, over 16 how
+difference is bounded. Second differences are taken over several distances: over 1 pixel they see detail, over 32 how
 things stand on the road.
 """
 
@@ -36,7 +36,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STEPS = (1, 2, 4, 8, 16)  # pixels
+STEPS = (1, 2, 4, 8, 16, 32)  # pixels
 KNEE = 0.02  # second difference over spread, from which on it is compared as a logarithm
 SMALLEST_SPREAD = 1e-3  # of the mean of the absolute values; a picture that varies less has no shape
 FEWEST_PIXELS = 16

@@ -73,6 +73,13 @@ class SemiLossWeights:
     lidar_range: tuple[float, float] = (0.5, 200.0)
     stride: int = 1
     """Photometric, consistency, smoothness and curvature terms work on pictures reduced by 1, 2 or 4."""
+    coarsest: int = 4
+    """Photometric terms and `reconstruction` are the mean over pictures reduced by `stride`, twice that, ... to this:
+    what lies many pixels off finds its place in small pictures first."""
+
+    def strides(self) -> list[int]:
+        """Of the pictures that photometric terms compare, finest first."""
+        return [self.stride, *(stride for stride in (2, 4) if self.stride < stride <= self.coarsest)]
 
 
 def semi_supervised_losses(
@@ -89,14 +96,19 @@ def semi_supervised_losses(
         ValueError: outputs, batch and teacher do not fit each other.
     """
     with full_precision(batch.images_tbn3hw.device):
-        scene = make_scene(outputs, batch, teacher, weights.stride)
+        scenes = [make_scene(outputs, batch, teacher, stride) for stride in weights.strides()]
+        scene = scenes[0]
+
+        def at_all_sizes(term: Callable[[Scene], Tensor]) -> Tensor:
+            return torch.stack([term(reduced) for reduced in scenes]).mean()
+
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            'temporal': (weights.temporal, lambda: temporal_loss(scene)),
-            'spatial': (weights.spatial, lambda: spatial_loss(scene)),
-            'spatio_temporal': (weights.spatio_temporal, lambda: spatio_temporal_loss(scene)),
+            'temporal': (weights.temporal, lambda: at_all_sizes(temporal_loss)),
+            'spatial': (weights.spatial, lambda: at_all_sizes(spatial_loss)),
+            'spatio_temporal': (weights.spatio_temporal, lambda: at_all_sizes(spatio_temporal_loss)),
+            'reconstruction': (weights.reconstruction, lambda: at_all_sizes(reconstruction_loss)),
             'spatial_depth': (weights.spatial_depth, lambda: spatial_depth_loss(scene)),
             'temporal_depth': (weights.temporal_depth, lambda: temporal_depth_loss(scene)),
-            'reconstruction': (weights.reconstruction, lambda: reconstruction_loss(scene)),
             'smoothness': (weights.smoothness, lambda: smoothness_of(scene)),
             'confidence': (weights.confidence, lambda: confidence_loss(outputs, scene, teacher, weights.stride)),
             'coarse_depth': (weights.coarse, lambda: coarse_depth_loss(outputs, scene, weights.stride)),
@@ -117,8 +129,8 @@ def semi_supervised_losses(
 
 def smoothness_of(scene: Scene) -> Tensor:
     label = None if scene.label_tbnhw is None else scene.label_tbnhw.flatten(0, 1)
-    maps = (scene.inverse_depth_tbnhw, scene.image_tbn3hw, scene.usable_tbnhw)
-    return smoothness_loss(*(value.flatten(0, 1) for value in maps), label)
+    inverse_depth, image = scene.inverse_depth_tbnhw.flatten(0, 1), scene.image_tbn3hw.flatten(0, 1)
+    return smoothness_loss(inverse_depth, image, scene.usable_tbnhw.flatten(0, 1), label)
 
 
 def curvature_of(scene: Scene, teacher: TeacherLabels, stride: int) -> Tensor:

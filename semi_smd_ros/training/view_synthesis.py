@@ -55,8 +55,10 @@ class Pairs:
 
     def repeated(self, times: int) -> Pairs:
         """The same pairs for `times` instants, one after another in the first axis."""
-        parts = (part.repeat(times, 1, 1) for part in (self.source_bns, self.exists_bns, self.start_bns))
-        return Pairs(*parts, self.width)
+        source, exists, start = (
+            part.repeat(times, 1, 1) for part in (self.source_bns, self.exists_bns, self.start_bns)
+        )
+        return Pairs(source, exists, start, self.width)
 
     @property
     def column_bnsw(self) -> Tensor:

@@ -60,7 +60,7 @@ def curvatures(inverse_depth: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_planes_have_none_at_any_distance_of_the_pixels() -> None:
     for normal, distance in (((0.0, 1.0, 0.02), 1.5), ((0.3, -0.2, 0.9), 7.0), ((0.0, 0.0, 1.0), 40.0)):
-        for step in STEPS:
+        for step in STEPS[:-1]:  # the last is wider than this picture
             for difference in second_differences(plane(normal, distance)[None], step):
                 assert float(difference.abs().max()) < 1e-12
 
@@ -175,7 +175,7 @@ def test_unknown_pixels_and_shapeless_pictures_take_no_part() -> None:
         prediction = prediction.detach().requires_grad_()
         cost = curvature_loss(prediction, other, where)
         (gradient,) = torch.autograd.grad(cost, prediction)
-        assert float(cost) == 0
+        assert float(cost.detach()) == 0
         assert float(gradient.abs().sum()) == 0
 
 

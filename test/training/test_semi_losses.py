@@ -11,18 +11,19 @@ from semi_fixtures import SIZE, outputs_of, rendered, teacher_of, with_log_depth
 from torch import Tensor
 
 from semi_smd_ros.network.config import CONFIGS
-from semi_smd_ros.network.model import NetworkOutput, SemiSmdNetwork
+from semi_smd_ros.network.model import NetworkInput, NetworkOutput, SemiSmdNetwork
 from semi_smd_ros.training.batch import Batch
 from semi_smd_ros.training.confidence import visible_error
-from semi_smd_ros.training.evaluate import frame_input
 from semi_smd_ros.training.scene import TeacherLabels, make_scene
 from semi_smd_ros.training.semi_losses import SemiLossWeights, semi_supervised_losses
 from semi_smd_ros.training.teacher_alignment import aligned_residual
 
 FACTORS = tuple(
-    field.name for field in fields(SemiLossWeights) if field.name not in ('false_sky', 'lidar_range', 'stride')
+    field.name
+    for field in fields(SemiLossWeights)
+    if field.name not in ('false_sky', 'lidar_range', 'stride', 'coarsest')
 )
-OFF = SemiLossWeights(**dict.fromkeys(FACTORS, 0.0))
+OFF = SemiLossWeights(**dict.fromkeys(FACTORS, 0.0), coarsest=1)
 SEEDS = (4, 5, 9)
 
 
@@ -36,8 +37,8 @@ def losses_of(
     return {name: float(value) for name, value in semi_supervised_losses(outputs, batch, teacher, weights).items()}
 
 
-def cost(outputs: list[NetworkOutput], batch: Batch, *terms: str) -> float:
-    weights = replace(OFF, **{name: getattr(SemiLossWeights(), name) for name in terms})
+def cost(outputs: list[NetworkOutput], batch: Batch, *terms: str, coarsest: int = 1) -> float:
+    weights = replace(OFF, coarsest=coarsest, **{name: getattr(SemiLossWeights(), name) for name in terms})
     return sum(losses_of(outputs, batch, weights, teacher_of(batch)).values())
 
 
@@ -65,11 +66,11 @@ def test_overlaps_tell_the_scale(seed: int) -> None:
 def test_all_terms_of_several_views_together_are_least_at_the_truth(seed: int) -> None:
     batch = rendered(seed)
     terms = ('temporal', 'spatial', 'spatio_temporal', 'spatial_depth', 'temporal_depth', 'reconstruction', 'ground')
-    least = cost(outputs_of(batch), batch, *terms)
+    least = cost(outputs_of(batch), batch, *terms, coarsest=4)
     for depth in (0.9, 1.0, 1.1):
         for motion in (0.9, 1.0, 1.1):
             if (depth, motion) != (1.0, 1.0):
-                assert cost(outputs_of(batch, depth, motion), batch, *terms) > least, (depth, motion)
+                assert cost(outputs_of(batch, depth, motion), batch, *terms, coarsest=4) > least, (depth, motion)
 
 
 def test_a_turned_or_shifted_motion_costs_more() -> None:
@@ -118,6 +119,20 @@ def test_a_term_of_weight_zero_is_left_out(name: str) -> None:
     alone = losses_of(outputs_of(batch), batch, replace(OFF, **{name: 1.0}), teacher_of(batch))
     expected = {'coarse': {'coarse_depth'}, 'coarse_semantics': set()}.get(name, {name})
     assert set(alone) == expected
+
+
+def test_photometric_terms_are_the_mean_over_sizes_of_the_pictures() -> None:
+    batch = rendered(4)
+    assert SemiLossWeights().strides() == [1, 2, 4]
+    assert SemiLossWeights(stride=2).strides() == [2, 4]
+    assert SemiLossWeights(stride=4, coarsest=1).strides() == [4]
+    outputs, photometric = outputs_of(batch, 1.1), replace(OFF, spatial=1.0, coarsest=4)
+    whole = losses_of(outputs, batch, photometric, teacher_of(batch))['spatial']
+    alone = [
+        losses_of(outputs, batch, replace(photometric, stride=stride, coarsest=stride), teacher_of(batch))['spatial']
+        for stride in (1, 2, 4)
+    ]
+    assert whole == pytest.approx(sum(alone) / 3, rel=1e-5)
 
 
 def test_a_factor_multiplies_its_term() -> None:
@@ -215,11 +230,13 @@ def network() -> SemiSmdNetwork:
 
 
 def run(network: SemiSmdNetwork, batch: Batch) -> list[NetworkOutput]:
-    times, rigs, cameras, _, height, width = batch.images_tbn3hw.shape
-    memory, memory_valid, outputs = network.empty_memory(rigs, cameras, height, width), 0.0, []
-    for instant in range(times):
-        outputs.append(network(frame_input(batch, instant, memory, memory_valid)))
-        memory, memory_valid = outputs[-1].memory_bnchw, 1.0
+    _, rigs, cameras, _, height, width = batch.images_tbn3hw.shape
+    memory, outputs = network.empty_memory(rigs, cameras, height, width), []
+    rig = (batch.intrinsics_bn33, batch.base_T_cam_bn44)
+    for instant, (images, valid) in enumerate(zip(batch.images_tbn3hw, batch.camera_valid_tbn)):
+        known = torch.full((rigs,), min(instant, 1))
+        outputs.append(network(NetworkInput(images, *rig, valid, memory, known)))
+        memory = outputs[-1].memory_bnchw
     return outputs
 
 
