@@ -28,8 +28,8 @@ from semi_smd_ros.training.semi_losses import SemiLossWeights
 from semi_smd_ros.training.trainer import Trainer
 
 BOUND = 0.08
-STEPS = 140
-SIZE = (160, 256)
+STEPS = 300
+SIZE = (96, 160)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def overfit_config(address: str, steps: int, size: tuple[int, int]) -> TrainConf
         data=address,
         supervision='semi',
         stages=(Stage(*size, steps=steps),),
-        learning_rate=8e-3,
+        learning_rate=1e-2,
         final_learning_rate=1e-4,
         weight_decay=0.0,
         average=0.95,

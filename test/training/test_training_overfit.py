@@ -26,7 +26,7 @@ def two_threads() -> Iterator[None]:
 
 
 def test_real_frames_are_learned_from_pictures_and_lidar(real_scene: Path) -> None:
-    found = overfit(f'ddad:{real_scene}', steps=STEPS, size=(96, 160))
+    found = overfit(f'ddad:{real_scene}', steps=STEPS)
     assert found.steps == STEPS
     assert found.abs_rel < 0.75 * FLAT_GROUND
     assert found.d1 > 0.65
