@@ -19,7 +19,7 @@ from semi_smd_ros.training.ablation import AblationConfig, jobs, load_ablation, 
 from semi_smd_ros.training.ablation_report import markdown, write_json, write_report
 from semi_smd_ros.training.settings import ConfigError
 
-DEFAULT_CONFIG = Path('configs') / 'ablation.yaml'
+DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'ablation.yaml'  # of the source tree
 JSON_FILE, MARKDOWN_FILE = 'ablation.json', 'ablation.md'
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         description='Train and evaluate variants of the method on the synthetic world, without ground-truth depth.',
     )
     parser.add_argument('out', type=Path, help='folder of all runs, to be continued if there are some')
-    parser.add_argument('--config', type=Path, default=DEFAULT_CONFIG, help=f'variants and runs ({DEFAULT_CONFIG})')
+    parser.add_argument('--config', type=Path, default=DEFAULT_CONFIG, help='variants and runs (configs/ablation.yaml)')
     parser.add_argument('--report', type=Path, default=Path('docs') / 'ablation.md', help='Markdown file for the table')
     parser.add_argument('--only', nargs='+', help='names of the variants to do, instead of all')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads')
