@@ -15,6 +15,7 @@ import torch
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from semi_smd_ros.network.checkpoint import CheckpointError
 from semi_smd_ros.training.ablation import AblationConfig, jobs, load_ablation, run_job
 from semi_smd_ros.training.ablation_report import markdown, write_json, write_report
 from semi_smd_ros.training.settings import ConfigError
@@ -23,11 +24,13 @@ DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'ablation.yam
 JSON_FILE, MARKDOWN_FILE = 'ablation.json', 'ablation.md'
 
 
-def ablate(config: AblationConfig, out: Path, command: str, threads: int = 1) -> list[dict[str, Any]]:
+def ablate(
+    config: AblationConfig, out: Path, command: str, threads: int = 1, imagenet: Path | None = None
+) -> list[dict[str, Any]]:
     """Do all jobs that are not done yet, with a progress bar; `out` gets the table after every one of them."""
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    todo = jobs(config, out)
+    todo = jobs(config, out, imagenet)
     results: list[dict[str, Any]] = []
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), refresh_per_second=1) as progress:
@@ -57,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--config', type=Path, default=DEFAULT_CONFIG, help='variants and runs (configs/ablation.yaml)')
     parser.add_argument('--report', type=Path, default=Path('docs') / 'ablation.md', help='Markdown file for the table')
     parser.add_argument('--only', nargs='+', help='names of the variants to do, instead of all')
+    parser.add_argument('--imagenet', type=Path, help='all variants begin with these published weights of the encoder')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads')
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format='%(message)s', handlers=[RichHandler(show_path=False)])
@@ -72,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     command = 'semi-smd ablate ' + shlex.join(sys.argv[1:] if arguments is None else arguments)
     try:
-        results = ablate(config, options.out, command, options.threads)
+        results = ablate(config, options.out, command, options.threads, options.imagenet)
         write_report(options.report, markdown(config, results, command))
-    except FileExistsError as error:
+    except (CheckpointError, FileExistsError, FileNotFoundError) as error:
         parser.error(str(error))
     print_table(options.out / MARKDOWN_FILE, options.report)
     return 0

@@ -79,11 +79,15 @@ class Job:
     config: TrainConfig
     folder: Path
     test_scenes: int
+    imagenet: Path | None = None
+    """Published weights that its encoder begins with."""
 
     @property
     def fingerprint(self) -> str:
         """Changes when anything does that the figures depend on; where the frames lie does not."""
-        text = json.dumps([plain(asdict(replace(self.config, frames=''))), self.test_scenes, PROTOCOL], sort_keys=True)
+        begin = '' if self.imagenet is None else hashlib.sha256(self.imagenet.read_bytes()).hexdigest()
+        settings = plain(asdict(replace(self.config, frames='')))
+        text = json.dumps([settings, self.test_scenes, PROTOCOL, begin], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def result(self) -> dict[str, Any] | None:
@@ -100,7 +104,7 @@ def load_ablation(path: Path) -> AblationConfig:
     return load_settings(AblationConfig, path)
 
 
-def jobs(config: AblationConfig, out: Path) -> list[Job]:
+def jobs(config: AblationConfig, out: Path, imagenet: Path | None = None) -> list[Job]:
     """All runs, every variant of the first seed before the next seed's. Rendered frames are shared."""
     return [
         Job(
@@ -109,6 +113,7 @@ def jobs(config: AblationConfig, out: Path) -> list[Job]:
             replace(variant.applied(config.train), seed=seed, frames=str(out / 'frames')),
             out / 'runs' / f'{variant.name}_seed{seed}',
             config.test_scenes,
+            imagenet,
         )
         for seed in config.seeds
         for variant in config.variants
@@ -116,13 +121,18 @@ def jobs(config: AblationConfig, out: Path) -> list[Job]:
 
 
 def run_job(job: Job, command: str, on_progress: Progress) -> dict[str, Any]:
-    """Train and evaluate one job, from where it was left off; `on_progress` gets steps done and what is being done."""
+    """Train and evaluate one job, from where it was left off; `on_progress` gets steps done and what is being done.
+
+    Raises CheckpointError for `imagenet` weights of another encoder.
+    """
     done = job.result()
     if done is not None:
         return done
     trainer = Trainer(job.config, job.config.network_config, begun(job), command)
     if (job.folder / STATE_FILE).is_file():
         trainer.resume()
+    elif job.imagenet is not None:
+        trainer.start_from_imagenet(job.imagenet)
     trainer.run(on_progress)
     on_progress(job.config.steps, 'evaluating')
     network, _ = load_checkpoint(job.folder / 'last.safetensors')
