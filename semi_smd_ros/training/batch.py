@@ -47,6 +47,8 @@ class Batch:
     """(a, b, c): the road under the vehicle is z = a x + b y + c in `base`."""
     moving_tbnhw: Tensor
     """bool at stride 4: things that move by themselves."""
+    ego_mask_bnhw: Tensor | None = None
+    """bool, True where the ego vehicle covers the view; None where depth is dense, and NaN just there."""
 
 
 def make_batch(samples: Sequence[Sample], augmentation: Augmentation | None, generator: np.random.Generator) -> Batch:
