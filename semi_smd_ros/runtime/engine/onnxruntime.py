@@ -11,16 +11,16 @@ import onnxruntime as ort
 
 from ...rig import Rig
 from .contract import (
-    INPUTS,
     METADATA_KEY,
     OUTPUTS,
     EngineInputs,
     EngineOutputs,
     EngineSpec,
     ModelError,
+    black_inputs,
     check_rig,
-    check_tensors,
     read_metadata,
+    read_spec,
 )
 from .trust import read_checked
 
@@ -76,18 +76,8 @@ class OnnxRuntimeEngine:
         check_rig(self.spec, rig)
 
     def warm_up(self, cameras: int) -> None:
-        """Run once on black images of `cameras` level cameras; leaves no memory."""
-        intrinsics = np.diag([self.spec.width, self.spec.width, 1.0])
-        intrinsics[:2, 2] = self.spec.width / 2, self.spec.height / 2
-        forward = np.eye(4)
-        forward[:3] = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5]])
-        black = EngineInputs(
-            np.zeros((cameras, 3, self.spec.height, self.spec.width), np.float32),
-            np.tile(intrinsics, (cameras, 1, 1)),
-            np.tile(forward, (cameras, 1, 1)),
-            np.ones(cameras),
-        )
-        self.run(black, use_memory=False)
+        """Run once on black images; leaves no memory."""
+        self.run(black_inputs(self.spec, cameras), use_memory=False)
         self.reset_memory()
 
     def reset_memory(self) -> None:
@@ -119,35 +109,11 @@ def _open(path: Path, threads: int | None, sha256: str) -> tuple[ort.InferenceSe
 
 
 def _read_spec(session: ort.InferenceSession, path: Path, digest: str) -> EngineSpec:
-    where = str(path)
-    inputs = {tensor.name: list(tensor.shape) for tensor in session.get_inputs()}
-    outputs = {tensor.name: list(tensor.shape) for tensor in session.get_outputs()}
-    sizes = check_tensors(inputs, INPUTS, where)
-    check_tensors(outputs, OUTPUTS, where)
-    unknown = sorted(set(inputs) - set(INPUTS))
-    if unknown:
-        raise ModelError(f'{where}: inputs {", ".join(unknown)} are not in the contract ({", ".join(INPUTS)})')
-    data = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), where)
-    symbolic = [axis for axis in ('H', 'W', 'C', 'h', 'w') if axis not in sizes]
-    if symbolic:
-        raise ModelError(f'{where}: axes {", ".join(symbolic)} are symbolic; expected only N to be')
-    if (data['height'], data['width']) != (sizes['H'], sizes['W']):
-        raise ModelError(
-            f'{where}: metadata says {data["width"]}x{data["height"]}, the tensors {sizes["W"]}x{sizes["H"]}: '
-            'export the model again'
-        )
-    return EngineSpec(
-        name=str(data['name']),
-        version=str(data['version']),
-        height=sizes['H'],
-        width=sizes['W'],
-        memory_chw=(sizes['C'], sizes['h'], sizes['w']),
-        cameras=sizes.get('N'),
-        max_cameras=int(data['max_cameras']),
-        depth_min=float(data['depth_min']),
-        depth_max=float(data['depth_max']),
-        classes=tuple(data['classes']),
-        trained_on=str(data['trained_on']),
+    return read_spec(
+        {tensor.name: list(tensor.shape) for tensor in session.get_inputs()},
+        {tensor.name: list(tensor.shape) for tensor in session.get_outputs()},
+        read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), str(path)),
+        str(path),
         backend=f'ONNX Runtime {ort.__version__} CPU',
         precision='fp32',
         sha256=digest,
