@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read from an ONNX file without ONNX Runtime and without the package onnx: its metadata.
 
-An ONNX file is a protobuf message ModelProto (onnx.proto): field 14 is `metadata_props`, each entry a message with a key
-(field 1) and a value (field 2). The wire format is protobuf's: a varint tag holds field number and kind.
+An ONNX file is a protobuf message ModelProto (onnx.proto): field 14 is `metadata_props`, each entry a message with a
+key (field 1) and a value (field 2). The wire format is protobuf's: a varint tag holds field number and kind.
 """
 
 from __future__ import annotations

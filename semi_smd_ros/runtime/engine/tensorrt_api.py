@@ -38,7 +38,7 @@ class Log:
         levels = {'INTERNAL_ERROR': logging.ERROR, 'ERROR': logging.ERROR, 'WARNING': logging.INFO}
         errors: deque[str] = deque(maxlen=3)
 
-        class Adapter(module.ILogger):  # type: ignore[misc]
+        class Adapter(module.ILogger):
             def __init__(self) -> None:
                 module.ILogger.__init__(self)
 

@@ -5,26 +5,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .contract import BackendError
+from .contract import INPUTS, OUTPUTS, BackendError, check_tensors
 from .precision import stays_fp32
+from .report import Progress, no_progress
 from .tensorrt_api import TensorRT
 
 WORKSPACE_BYTES = 1 << 30
 # Seconds between two signs of life of a builder that does not tell its progress.
 SILENT_S = 5.0
 _METADATA = '[ONNX Layer: '
-
-# Told what is being done, and how much of it (0..1, None where that is not known). For any thread.
-Progress = Callable[[str, 'float | None'], None]
-
-
-def no_progress(text: str, share: float | None) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +50,19 @@ class BuiltPlan:
 def build_plan(
     trt: TensorRT, request: BuildRequest, progress: Progress = no_progress, timing_cache: bytes = b''
 ) -> BuiltPlan:
-    """Build a plan. Raises BackendError with TensorRT's own reasons when it refuses the model."""
+    """Build a plan. Raises BackendError with TensorRT's own reasons when it refuses the model, ModelError for one that
+    does not keep the contract.
+    """
     module = trt.module
     builder = module.Builder(trt.log.adapter)
     kind = 'STRONGLY_TYPED' if request.is_typed else 'EXPLICIT_BATCH'
     network = builder.create_network(trt.bit('NetworkDefinitionCreationFlag', kind))
     progress('reading the model', None)
     _parse(trt, network, request)
+    inputs = {(tensor := network.get_input(i)).name: _shape(tensor) for i in range(network.num_inputs)}
+    outputs = {(tensor := network.get_output(i)).name: _shape(tensor) for i in range(network.num_outputs)}
+    check_tensors(inputs, INPUTS, request.where)
+    check_tensors(outputs, OUTPUTS, request.where)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.member('MemoryPoolType', 'WORKSPACE'), WORKSPACE_BYTES)
     # TF32 has the mantissa of FP16: what must stay in FP32 would lose its metric scale.
@@ -82,8 +82,6 @@ def build_plan(
             f'{request.where}: TensorRT {trt.version} cannot build it ({request.precision}, {request.cameras} '
             f'cameras): {trt.log.take_errors()}'
         )
-    inputs = {(tensor := network.get_input(i)).name: _shape(tensor) for i in range(network.num_inputs)}
-    outputs = {(tensor := network.get_output(i)).name: _shape(tensor) for i in range(network.num_outputs)}
     return BuiltPlan(bytes(plan), inputs, outputs, bytes(cache.serialize()))
 
 
@@ -178,7 +176,7 @@ def _watched(trt: TensorRT, config: Any, progress: Progress) -> Iterator[None]:
 
 
 def _monitor(module: Any, progress: Progress) -> Any:
-    class Monitor(module.IProgressMonitor):  # type: ignore[misc]
+    class Monitor(module.IProgressMonitor):
         """Phases are nested; what is told is how far the outermost is, and how far its current step."""
 
         def __init__(self) -> None:
