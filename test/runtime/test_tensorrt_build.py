@@ -52,7 +52,7 @@ def test_what_is_no_model_is_refused_with_the_parser_s_reason(trt: TensorRT, tin
         build_plan(trt, request(tiny_model.read_bytes()[:500]))
     model = onnx.load(tiny_model)
     model.graph.node[0].op_type = 'NoSuchOperator'
-    with pytest.raises(BackendError, match='cannot read it: .*Plugin not found'):
+    with pytest.raises(BackendError, match=r'cannot read it: .*Plugin not found'):
         build_plan(trt, request(model.SerializeToString()))
 
 

@@ -12,74 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
-from host_context import HostArray, HostContext, at
+from host_context import HostArray, HostContext
 from rigs import ring
+from skeleton_answers import GPU, SHAPES, H, N, W, answer_run, tensorrt
 from tensorrt_skeleton import API, VERSIONS, Skeleton
 from tiny_model import tiny_metadata
 
 from semi_smd_ros.runtime import EngineInputs, ModelError
-from semi_smd_ros.runtime.cuda.driver import DeviceInfo
-from semi_smd_ros.runtime.engine.contract import INPUTS, OUTPUTS, BackendError
+from semi_smd_ros.runtime.engine.contract import INPUTS, BackendError
 from semi_smd_ros.runtime.engine.plan_cache import StoredPlan
 from semi_smd_ros.runtime.engine.tensorrt import TensorRTEngine, open_plan
 from semi_smd_ros.runtime.engine.tensorrt_api import Log, TensorRT, adapt
 from semi_smd_ros.runtime.engine.tensorrt_build import BuildRequest, build_plan
 from semi_smd_ros.runtime.engine.tensorrt_plan import PlanOptions, plan_key, takes_types
 
-GPU = DeviceInfo(0, 'Orin', (8, 7), 32 << 30, True, (12, 6))
-N, H, W = 2, 48, 80
-SHAPES = {
-    'images': (N, 3, H, W), 'intrinsics': (N, 3, 3), 'base_T_cam': (N, 4, 4), 'camera_valid': (N,),
-    'memory': (N, 4, 6, 10), 'memory_valid': (1,), 'depth': (N, 1, H, W), 'confidence': (N, 1, H, W),
-    'semantics': (N, 6, 10), 'memory_out': (N, 4, 6, 10), 'ego_motion': (4, 4),
-}  # fmt: skip
-LAYERS = ('/network/encoder/stem/Conv', '/network/ground/Solve', 'helper', '/network/heads/depth/Conv', '/Shape')
 OLD = VERSIONS[0]
 V11 = VERSIONS[-1]
-
-
-def tensorrt(version: str) -> TensorRT:
-    module = Skeleton(version)
-    answer_build(module)
-    return TensorRT(module, Log(module), GPU)
-
-
-def answer_build(module: Skeleton) -> None:
-    """A network with the contract's tensors and five layers, and a builder that builds."""
-
-    def tensor(name: str, shape: tuple[int, ...], dtype: str = 'FLOAT', is_execution_tensor: bool = True) -> Any:
-        made = module.ITensor.__new__(module.ITensor)
-        made.name, made.shape, made.dtype = name, shape, module.DataType[dtype]
-        made.__dict__['_is_execution_tensor'] = is_execution_tensor
-        return made
-
-    def layer(name: str) -> Any:
-        made = module.ILayer.__new__(module.ILayer)
-        made.__dict__.update(_num_outputs=1, _type=module.LayerType.CONVOLUTION)
-        if name == 'helper':
-            made.name, made.metadata = name, ''
-        else:
-            made.name, made.metadata = f'{name}_12', f'[ONNX Layer: {name}]'
-        return made
-
-    layers = [layer(name) for name in LAYERS]
-    outputs = {id(made): tensor(f'{made.name}_output', (1,), 'INT32' if name == '/Shape' else 'FLOAT')
-               for made, name in zip(layers, LAYERS, strict=True)}  # fmt: skip
-    ins = [tensor(name, (-1, *SHAPES[name][1:]) if INPUTS[name][0] == 'N' else SHAPES[name]) for name in INPUTS]
-    outs = [tensor(name, (-1, *SHAPES[name][1:]) if OUTPUTS[name][0] == 'N' else SHAPES[name]) for name in OUTPUTS]
-    network = 'INetworkDefinition'
-    module.answers.update({
-        (network, 'num_inputs'): lambda _: len(ins), (network, 'get_input'): lambda _, i: ins[i],
-        (network, 'num_outputs'): lambda _: len(outs), (network, 'get_output'): lambda _, i: outs[i],
-        (network, 'num_layers'): lambda _: len(layers), (network, 'get_layer'): lambda _, i: layers[i],
-        ('ILayer', 'get_output'): lambda made, _: outputs[id(made)],
-        ('OnnxParser', 'num_errors'): lambda _: 1,
-        ('ITimingCache', 'serialize'): lambda _: b'measured',
-        ('Builder', 'build_serialized_network'): lambda *_: b'plan',
-    })  # fmt: skip
-    module.calls.clear()
 
 
 def request(precision: str, is_typed: bool) -> BuildRequest:
@@ -219,41 +168,15 @@ def test_older_versions_and_missing_modules_say_what_to_install(monkeypatch: pyt
 
 
 def engine(version: str, model: Path, context: HostContext) -> tuple[TensorRTEngine, Any]:
-    """A plan that is the tiny model: run by ONNX Runtime from and to the addresses that the adapter sets."""
+    """A plan that is the tiny model."""
     trt = tensorrt(version)
-    module: Any = trt.module
-    session = ort.InferenceSession(model.read_bytes(), providers=['CPUExecutionProvider'])
-    dtypes = {name: np.float32 for name in SHAPES} | {'semantics': np.uint8}
-    names, open_n = list(SHAPES), {name for name in SHAPES if {**INPUTS, **OUTPUTS}[name][0] == 'N'}
-    addresses: dict[str, int] = {}
-
-    def execute(_: Any, stream_handle: int) -> bool:
-        assert stream_handle == 1234
-        feed = {name: at(addresses[name], SHAPES[name], dtypes[name]) for name in INPUTS}
-        for name, result in zip(OUTPUTS, session.run(list(OUTPUTS), feed), strict=True):
-            at(addresses[name], SHAPES[name], dtypes[name])[...] = result
-        return True
-
-    modes = module.TensorIOMode
-    module.answers.update({
-        ('ICudaEngine', 'num_io_tensors'): lambda _: len(names),
-        ('ICudaEngine', 'get_tensor_name'): lambda _, i: names[i],
-        ('ICudaEngine', 'get_tensor_mode'): lambda _, name: modes.INPUT if name in INPUTS else modes.OUTPUT,
-        ('ICudaEngine', 'get_tensor_shape'):
-            lambda _, name: (-1, *SHAPES[name][1:]) if name in open_n else SHAPES[name],
-        ('ICudaEngine', 'get_tensor_dtype'):
-            lambda _, name: module.DataType.UINT8 if name == 'semantics' else module.DataType.FLOAT,
-        ('IExecutionContext', 'set_input_shape'): lambda _, name, shape: shape == SHAPES[name],
-        ('IExecutionContext', 'get_tensor_shape'): lambda _, name: SHAPES[name],
-        ('IExecutionContext', 'set_tensor_address'): lambda _, name, memory: not addresses.update({name: memory}),
-        ('IExecutionContext', 'execute_async_v3'): execute,
-    })  # fmt: skip
+    answer_run(trt.module)
     metadata = tiny_metadata(H, W)
     key = plan_key(trt, metadata, 'f' * 64, PlanOptions(N, 'fp16'))
-    record = {'key': {**key.__dict__}, 'metadata': metadata}
-    made = open_plan(trt, context, StoredPlan(b'plan', record), model)  # type: ignore[arg-type]
+    stored = StoredPlan(model.read_bytes(), {'key': {**key.__dict__}, 'metadata': metadata})
+    made = open_plan(trt, context, stored, model)  # type: ignore[arg-type]
     assert made is not None
-    return made, module
+    return made, trt.module
 
 
 def inputs(brightness: float, cameras: int = N) -> EngineInputs:
