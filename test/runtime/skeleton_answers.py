@@ -17,7 +17,7 @@ from semi_smd_ros.runtime.cuda.driver import DeviceInfo
 from semi_smd_ros.runtime.engine.contract import INPUTS, OUTPUTS
 from semi_smd_ros.runtime.engine.tensorrt_api import Log, TensorRT
 
-GPU = DeviceInfo(0, 'Orin', (8, 7), 32 << 30, True, (12, 6))
+GPU = DeviceInfo(0, 'Orin', (8, 7), 32 << 30, True, (12, 6), 16)
 N, H, W = 2, 48, 80
 SHAPES = {
     'images': (N, 3, H, W), 'intrinsics': (N, 3, 3), 'base_T_cam': (N, 4, 4), 'camera_valid': (N,),

@@ -253,6 +253,15 @@ def test_what_does_not_fit_the_engine_is_refused(tiny_model: Path) -> None:
     with pytest.raises(ModelError, match=r'input intrinsics has shape \(3, 3\); expected \(2, 3, 3\)'):
         made.run(wrong, use_memory=False)
     made.close()
+    plain = module.answers['ICudaEngine', 'get_tensor_dtype']
+    module.answers['ICudaEngine', 'get_tensor_dtype'] = lambda made, name: (
+        module.DataType.HALF if name == 'memory_out' else plain(made, name)
+    )
+    context = HostContext()
+    stored = StoredPlan(tiny_model.read_bytes(), made.record)
+    with pytest.raises(ModelError, match='memory is float32, memory_out float16'):
+        open_plan(TensorRT(module, Log(module), GPU), context, stored, tiny_model)  # type: ignore[arg-type]
+    assert context.alive == 0
     module.answers['Runtime', 'deserialize_cuda_engine'] = lambda *_: None
     trt = TensorRT(module, Log(module), GPU)
     assert open_plan(trt, HostContext(), StoredPlan(b'foreign', {}), tiny_model) is None  # type: ignore[arg-type]

@@ -119,13 +119,15 @@ def _set_precision(trt: TensorRT, network: Any, config: Any, request: BuildReque
         config.set_flag(trt.member('BuilderFlag', 'INT8'))
     config.set_flag(trt.member('BuilderFlag', 'OBEY_PRECISION_CONSTRAINTS'))
     fp32 = trt.member('DataType', 'FLOAT')
+    # A constant takes the type of its reader, a cast says its own, quantising has its own.
+    fixed = [trt.member('LayerType', kind) for kind in ('CONSTANT', 'CAST', 'QUANTIZE', 'DEQUANTIZE')]
     for i in range(network.num_layers):
         layer = network.get_layer(i)
         if not stays_fp32(onnx_name(layer), request.fp16_scopes):
             continue
         tensors = [layer.get_output(k) for k in range(layer.num_outputs)]
-        # Shapes, indices and masks have types of their own; a constant takes that of its reader.
-        if layer.type == trt.member('LayerType', 'CONSTANT') or any(tensor.dtype != fp32 for tensor in tensors):
+        # Shapes, indices and masks have types of their own.
+        if layer.type in fixed or any(tensor.dtype != fp32 for tensor in tensors):
             continue
         if all(tensor.is_execution_tensor for tensor in tensors):
             layer.precision = fp32
