@@ -88,7 +88,7 @@ def answer_run(module: Skeleton) -> None:
         return running
 
     def execute(running: Any, stream_handle: int) -> bool:
-        assert stream_handle == 1234
+        assert stream_handle
         addresses = running.__dict__['addresses']
         feed = {name: at(addresses[name], SHAPES[name], dtypes[name]) for name in INPUTS}
         for name, result in zip(OUTPUTS, running.__dict__['session'].run(list(OUTPUTS), feed), strict=True):
