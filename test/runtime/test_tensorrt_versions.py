@@ -72,9 +72,13 @@ def test_by_flags_what_is_not_in_the_scopes_stays_in_fp32(version: str) -> None:
     trt = tensorrt(version)
     build_plan(trt, request('fp16', is_typed=False))
     module: Any = trt.module
-    # /network/ground/Solve and the helper; encoder and heads are free, the shape is an integer.
+    # What is solved, and what the parser put in for it; encoder and heads are free, and the shape is an integer.
     assert module.of('ILayer', 'precision') == [(module.DataType.FLOAT,)] * 2
     assert module.of('ILayer', 'set_output_type') == [(0, module.DataType.FLOAT)] * 2
+    network: Any = module.INetworkDefinition.__new__(module.INetworkDefinition)
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    kept = [layer.name for layer in layers if layer.precision == module.DataType.FLOAT]
+    assert kept == ['ONNXTRT_Broadcast', '/network/ground/Solve_12']
 
 
 @pytest.mark.parametrize('version', VERSIONS)
