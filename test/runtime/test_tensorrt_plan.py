@@ -156,6 +156,48 @@ def test_int8_tells_what_it_costs(bench: Bench, tmp_path: Path) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_a_model_that_names_no_part_that_bears_it_is_refused(bench: Bench, tmp_path: Path, precision: str) -> None:
+    with pytest.raises(BackendError, match='names no fp16_scopes'):
+        bench.open(write_tiny_model(tmp_path / 'plain.onnx'), precision=precision)
+    assert bench.parsed == []
+
+
+def test_int8_is_judged_by_sets_that_it_was_not_calibrated_on(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated: list[int] = []
+    judged: list[int] = []
+    exact = tensorrt_plan.fp32_answers
+    monkeypatch.setattr(
+        tensorrt_plan,
+        'fp32_answers',
+        lambda data, path, inputs: judged.append(len(inputs)) or exact(data, path, inputs),
+    )
+    monkeypatch.setattr(
+        'semi_smd_ros.runtime.engine.quantise.quantised',
+        lambda data, path, scopes, inputs: calibrated.append(len(inputs)) or data,
+    )
+    frames = read_samples(N)
+    for sets in (1, 4, 9):
+        bench.open(
+            write_named(tmp_path / 'tiny.onnx'), precision='int8', frames=(frames * 5)[:sets], rebuild=True
+        ).close()
+    assert (calibrated, judged) == ([1, 3, 7], [1, 1, 2])
+
+
+def test_without_onnxruntime_it_is_said_before_the_build(
+    bench: Bench, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    monkeypatch.delitem(sys.modules, 'semi_smd_ros.runtime.engine.onnxruntime', raising=False)
+    with pytest.raises(BackendError, match='python3 -m pip install onnxruntime, or use precision fp32'):
+        bench.open(model)
+    assert bench.parsed == []
+
+
 def test_frames_of_ones_own_are_what_it_is_judged_by(bench: Bench, model: Path) -> None:
     engine = bench.open(model, frames=read_samples(N)[:1], source='rosbag:mine')
     assert engine.record['judged by'] == 'rosbag:mine'
