@@ -156,6 +156,28 @@ def test_int8_tells_what_it_costs(bench: Bench, tmp_path: Path) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize('bench', VERSIONS[:1], indirect=True)
+def test_constraints_that_cannot_be_obeyed_become_preferences_and_it_is_said(bench: Bench, model: Path) -> None:
+    module: Any = bench.trt.module
+    flags = module.BuilderFlag
+
+    def build(*_: Any) -> bytes | None:
+        newest = module.of('IBuilderConfig', 'set_flag')[-1]
+        return None if newest == (flags.OBEY_PRECISION_CONSTRAINTS,) else bench.parsed[-1]
+
+    module.answers['Builder', 'build_serialized_network'] = build
+    engine = bench.open(model)
+    assert any('built again with FP32 as a preference' in text for text in bench.told)
+    assert module.of('IBuilderConfig', 'set_flag')[-1] == (flags.PREFER_PRECISION_CONSTRAINTS,)
+    engine.close()
+    module.answers['Builder', 'build_serialized_network'] = lambda *_: None
+    for precision in ('fp16', 'fp32'):
+        bench.told.clear()
+        with pytest.raises(BackendError, match=f'cannot build it .{precision}'):
+            bench.open(model, precision=precision, rebuild=True)
+        assert any('preference' in text for text in bench.told) == (precision == 'fp16')
+
+
 @pytest.mark.parametrize('precision', ['fp16', 'int8'])
 def test_a_model_that_names_no_part_that_bears_it_is_refused(bench: Bench, tmp_path: Path, precision: str) -> None:
     with pytest.raises(BackendError, match='names no fp16_scopes'):

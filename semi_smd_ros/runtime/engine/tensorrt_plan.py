@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from .report import Report
 from .samples import read_samples, run_samples, sample_inputs
 from .tensorrt import TensorRTEngine, open_plan
 from .tensorrt_api import TensorRT, load_tensorrt
-from .tensorrt_build import BuildRequest, build_plan
+from .tensorrt_build import BuildError, BuildRequest, BuiltPlan, build_plan
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Maker:
         request = BuildRequest(
             self._model(), str(self.path), key.cameras, key.precision, key.is_typed, self.scopes
         )  # fmt: skip
-        built = build_plan(self.trt, request, self.report.progress, self.cache.read_timing(key))
+        built = self._build(request)
         self.cache.write_timing(key, built.timing_cache)
         record: dict[str, Any] = {
             'key': asdict(key),
@@ -167,6 +167,16 @@ class _Maker:
                 f'INT8 costs more than {INT8_DOUBTFUL:.0%} of depth: calibrate on frames of your own cameras'
             )
         return stored
+
+    def _build(self, request: BuildRequest) -> BuiltPlan:
+        timing = self.cache.read_timing(self.key)
+        try:
+            return build_plan(self.trt, request, self.report.progress, timing)
+        except BuildError as error:
+            if request.is_typed or request.precision == 'fp32':
+                raise
+            self.report.tell(f'{error}; it is built again with FP32 as a preference, and judged by what comes out')
+        return build_plan(self.trt, replace(request, must_obey=False), self.report.progress, timing)
 
     def _model(self) -> bytes:
         """The model in the precision that is asked for, where its file has to tell it."""
