@@ -205,13 +205,11 @@ def _monitor(module: Any, progress: Progress) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             # Nothing may be raised into the builder, not even by Ctrl-C: it is told to stop, and it is raised then.
             try:
-                parent, steps, _ = self.phases[phase_name]
-                self.phases[phase_name] = (parent, steps, min(step + 1, steps))
-                share = self.phases[phase_name][2] / steps
-                if parent in self.phases:
-                    _, outer, done = self.phases[parent]
-                    share = (done + share) / outer if self.phases[parent][0] is None else 0.0
-                self.share = min(max(self.share, share), 1.0)
+                # Phases of one name may run side by side, and the first to end has taken the entry with it.
+                parent, steps, _ = self.phases.get(phase_name, (None, 0, 0))
+                if steps:
+                    self.phases[phase_name] = (parent, steps, min(step + 1, steps))
+                    self.share = max(self.share, self._share(phase_name))
                 progress(f'TensorRT: {phase_name}', self.share)
             except BaseException as error:  # noqa: BLE001
                 self.error = error
@@ -220,5 +218,12 @@ def _monitor(module: Any, progress: Progress) -> Any:
 
         def phase_finish(self, phase_name: str) -> None:
             self.phases.pop(phase_name, None)
+
+        def _share(self, phase_name: str) -> float:
+            parent, steps, done = self.phases[phase_name]
+            if parent is None:
+                return done / steps
+            grandparent, outer_steps, outer_done = self.phases.get(parent, ('', 1, 0))
+            return 0.0 if grandparent is not None else min((outer_done + done / steps) / outer_steps, 1.0)
 
     return Monitor()
