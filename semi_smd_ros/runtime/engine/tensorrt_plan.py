@@ -169,14 +169,15 @@ class _Maker:
         return stored
 
     def _build(self, request: BuildRequest) -> BuiltPlan:
-        timing = self.cache.read_timing(self.key)
-        try:
-            return build_plan(self.trt, request, self.report.progress, timing)
-        except BuildError as error:
-            if request.is_typed or request.precision == 'fp32':
-                raise
-            self.report.tell(f'{error}; it is built again with FP32 as a preference, and judged by what comes out')
-        return build_plan(self.trt, replace(request, must_obey=False), self.report.progress, timing)
+        timing, progress = self.cache.read_timing(self.key), self.report.progress
+        with self.context.active():
+            try:
+                return build_plan(self.trt, request, progress, timing)
+            except BuildError as error:
+                if request.is_typed or request.precision == 'fp32':
+                    raise
+                self.report.tell(f'{error}; it is built again with FP32 as a preference, and judged by what comes out')
+            return build_plan(self.trt, replace(request, must_obey=False), progress, timing)
 
     def _model(self) -> bytes:
         """The model in the precision that is asked for, where its file has to tell it."""
