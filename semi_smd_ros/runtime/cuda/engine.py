@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the device path asks of an engine beside the contract of every engine."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeGuard
+
+from ..engine import Engine
+from .driver import CudaContext, DeviceArray, Stream
+
+
+class DeviceEngine(Engine, Protocol):
+    """An engine whose tensors lie on a GPU, at addresses that hold for its life."""
+
+    @property
+    def context(self) -> CudaContext:
+        """The context that the tensors lie in."""
+
+    def device_input(self, name: str) -> DeviceArray:
+        """The memory of the contract's input `name` (not of the memory's), for work on a stream to write."""
+
+    def device_output(self, name: str) -> DeviceArray:
+        """The memory of the contract's output `name`, good until the next `enqueue`."""
+
+    def enqueue(self, stream: Stream, use_memory: bool) -> None:
+        """Put one set on `stream`, from the inputs to the outputs; the temporal memory goes round on the device."""
+
+    @property
+    def memory_slot(self) -> int:
+        """Which half of its memory the next `enqueue` reads: what was recorded as a graph serves that one alone."""
+
+    def note_replay(self, use_memory: bool) -> None:
+        """An `enqueue` with this `memory_slot` was launched again as part of a graph: go on as after `enqueue`."""
+
+
+def is_on_device(engine: Any) -> TypeGuard[DeviceEngine]:
+    """Whether `engine` is a DeviceEngine."""
+    return all(hasattr(engine, name) for name in ('context', 'device_input', 'device_output', 'enqueue'))
