@@ -211,7 +211,7 @@ class SetProcessor:
 
     def _look_at_pictures(self, depth: SurroundDepth) -> None:
         stamps = [s if valid else None for s, valid in zip(depth.stamps_ns, depth.camera_valid, strict=True)]
-        for i, odd in enumerate(self._watch(depth.images_nhw3, stamps)):
+        for i, odd in enumerate(self._watch(depth.preview_nhw3, stamps)):
             name, stats = self._cameras[i]
             stats.picture = odd
             if odd:

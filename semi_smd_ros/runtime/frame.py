@@ -67,3 +67,7 @@ class SurroundDepth:
     def preview_nhw3(self) -> np.ndarray:
         """Every PREVIEW_STEP-th pixel of every PREVIEW_STEP-th row of the rectified images: enough to look at."""
         return self.images_nhw3[:, ::PREVIEW_STEP, ::PREVIEW_STEP]
+
+    def on_host(self) -> SurroundDepth:
+        """The same result for as long as it is kept: no array of it lies anywhere that the next set overwrites."""
+        return self

@@ -10,11 +10,13 @@ from .driver import CudaContext, DeviceArray, Stream
 
 
 class DeviceEngine(Engine, Protocol):
-    """An engine whose tensors lie on a GPU, at addresses that hold for its life."""
+    """An engine whose tensors lie on a GPU, at addresses that hold for its life.
 
-    @property
-    def context(self) -> CudaContext:
-        """The context that the tensors lie in."""
+    `slot` (0 or 1): which half of its memory the next `enqueue` reads; what was recorded serves that half alone.
+    """
+
+    context: CudaContext
+    slot: int
 
     def device_input(self, name: str) -> DeviceArray:
         """The memory of the contract's input `name` (not of the memory's), for work on a stream to write."""
@@ -25,12 +27,8 @@ class DeviceEngine(Engine, Protocol):
     def enqueue(self, stream: Stream, use_memory: bool) -> None:
         """Put one set on `stream`, from the inputs to the outputs; the temporal memory goes round on the device."""
 
-    @property
-    def memory_slot(self) -> int:
-        """Which half of its memory the next `enqueue` reads: what was recorded as a graph serves that one alone."""
-
-    def note_replay(self, use_memory: bool) -> None:
-        """An `enqueue` with this `memory_slot` was launched again as part of a graph: go on as after `enqueue`."""
+    def note_run(self) -> None:
+        """Go on as after `enqueue`, which was launched again as part of a graph."""
 
 
 def is_on_device(engine: Any) -> TypeGuard[DeviceEngine]:

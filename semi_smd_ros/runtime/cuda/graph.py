@@ -80,11 +80,11 @@ class GraphCache:
 
     def run(self, engine: DeviceEngine, stream: Stream, use_memory: bool, work: Callable[[bool], None]) -> None:
         """Put `work(use_memory)`, in which `engine` is enqueued, on `stream`. Raises CudaError."""
-        kind = (engine.memory_slot, use_memory)
+        kind = (engine.slot, use_memory)
         graph = self._graphs.get(kind)
         if graph is not None:
             graph.launch(stream)
-            engine.note_replay(use_memory)
+            engine.note_run()
         elif kind in self._graphs:
             graph = self._graphs[kind] = CudaGraph(self._context, stream, lambda: work(use_memory))
             graph.launch(stream)

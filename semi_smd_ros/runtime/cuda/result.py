@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -60,3 +60,7 @@ class DeviceSurroundDepth(SurroundDepth):
     def preview_nhw3(self) -> np.ndarray:
         """See SurroundDepth; without bringing the images to the host."""
         return super().preview_nhw3 if self.on_device is None else self.on_device.preview()
+
+    def on_host(self) -> SurroundDepth:
+        """See SurroundDepth; brings every array to the host."""
+        return SurroundDepth(**{field.name: getattr(self, field.name) for field in fields(SurroundDepth)})

@@ -41,7 +41,6 @@ class DeviceStages:
         self._work, self._back = context.stream(), context.stream()
         # Start, rectified, engine done, finished: as the GPU's clock has them.
         self._marks = [context.event() for _ in range(4)]
-        self._came_back = context.event()
         images = engine.device_input('images')
         self._rectifier = DeviceRectifier(context, kernels, images)
         n, _, height, width = images.shape
@@ -90,8 +89,6 @@ class DeviceStages:
         if self._rectifier.upload(frame, prepared) and self._graphs is not None:
             self._graphs.clear()
         self._engine.device_input('camera_valid').copy_from(self._valid.array, self._work)
-        # What is overwritten from here on may still be on its way to the host.
-        self._work.wait(self._came_back.record(self._back))
         self._marks[0].record(self._work)
         if self._graphs is None:
             self._rectifier.rectify(self._work)
