@@ -32,6 +32,7 @@ class HostStream:
     def __init__(self, is_lazy: bool) -> None:
         self.is_lazy = is_lazy
         self.done = 0
+        self.recorded: list[Callable[[], None]] | None = None
         self._work: deque[Callable[[], None]] = deque()
 
     @property
@@ -39,6 +40,9 @@ class HostStream:
         return self.done + len(self._work)
 
     def put(self, work: Callable[[], None]) -> None:
+        if self.recorded is not None:
+            self.recorded.append(work)
+            return
         self._work.append(work)
         if not self.is_lazy:
             self.synchronize()
@@ -50,9 +54,11 @@ class HostStream:
             work()
 
     def synchronize(self) -> None:
+        assert self.recorded is None, 'what is recorded is not waited for'
         self.run_until(self.length)
 
     def wait(self, event: HostEvent) -> None:
+        assert self.recorded is None, 'a graph cannot wait for an event from outside'
         at = event.at
         if at is not None:
             self.put(lambda: at[0].run_until(at[1]))
@@ -176,6 +182,31 @@ class HostKernels:
         stream.put(run)
 
 
+class HostGraph:
+    """CudaGraph on the host: what was put on the stream meanwhile, with the addresses of then."""
+
+    made = 0
+    launched = 0
+
+    def __init__(self, context: HostContext, stream: HostStream, work: Callable[[], None]) -> None:
+        stream.recorded = []
+        work()
+        self._work, stream.recorded = stream.recorded, None
+        HostGraph.made += 1
+
+    def launch(self, stream: HostStream) -> None:
+        for work in self._work:
+            stream.put(work)
+        HostGraph.launched += 1
+
+    def free(self) -> None:
+        self._work = [_freed]
+
+
+def _freed() -> None:
+    raise AssertionError('a graph was launched after it was freed')
+
+
 class BridgedEngine:
     """ONNX Runtime behind the interface of an engine on a device: what it takes and gives lies in `context`'s memory."""
 
@@ -232,3 +263,27 @@ class BridgedEngine:
 
     def reset_memory(self) -> None:
         self._engine.reset_memory()
+
+
+class RecordableEngine(BridgedEngine):
+    """One whose `enqueue` only puts work on a stream of the host, as TensorRT's does; its memory has two halves."""
+
+    slot = 0
+    _newest = 0
+
+    def enqueue(self, stream: HostStream, use_memory: bool) -> None:
+        reads = self.slot
+
+        def run() -> None:
+            assert not use_memory or reads == self._newest, 'the older half of the memory is read'
+            inputs = EngineInputs(*(memory.array.astype(np.float32) for memory in self._inputs.values()))
+            made = self._engine.run(inputs, use_memory)
+            for name, memory in self._outputs.items():
+                memory.array[...] = getattr(made, name)
+            self._newest = 1 - reads
+
+        stream.put(run)
+        self.note_run()
+
+    def note_run(self) -> None:
+        self.slot = 1 - self.slot

@@ -27,7 +27,7 @@ from semi_smd_ros.runtime import (
 from semi_smd_ros.runtime.preprocess import engine_inputs, prepare_rig, rectify_images
 
 MS = 1_000_000
-CASES = [case for case in PICTURE_CASES if len(case.encodings) > 1 and 'mono16' not in case.encodings]
+CASES = [case for case in PICTURE_CASES if len(case.encodings) > 1 and not {'mono16', '16UC1'} & set(case.encodings)]
 MIXED = next(case for case in PICTURE_CASES if case.name == 'all kinds')
 ARRAYS = ('depth_nhw', 'confidence_nhw', 'semantics_nhw', 'images_nhw3')
 
