@@ -206,7 +206,11 @@ def tables(report: GpuReport | None) -> str:
 
 def _engine_cells(report: GpuReport | None, model: str, runtime: str, precision: str) -> tuple[str, ...]:
     name = (runtime, precision.upper())
-    rows = [] if report is None else [r for r in report.engines if (r.model, r.runtime, r.precision) == (model, runtime, precision)]
+    rows = (
+        []
+        if report is None
+        else [r for r in report.engines if (r.model, r.runtime, r.precision) == (model, runtime, precision)]
+    )
     if not rows:
         return (*name, NOT_YET, '', '', '')
     row = rows[0]
@@ -233,7 +237,9 @@ def _end_to_end(report: GpuReport | None) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join('| ' + ' | '.join(cell.replace('|', '\\|').replace('\n', ' ') for cell in line) + ' |' for line in lines)
+    return '\n'.join(
+        '| ' + ' | '.join(cell.replace('|', '\\|').replace('\n', ' ') for cell in line) + ' |' for line in lines
+    )
 
 
 def write_tables(page: Path, report: GpuReport | None) -> None:

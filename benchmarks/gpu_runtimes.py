@@ -95,7 +95,9 @@ class Torch:
 
     def put(self, arrays: Arrays) -> None:
         """See Runtime."""
-        self._inputs = {name: self._torch.from_numpy(np.array(array, np.float32)).to(self._device) for name, array in arrays.items()}
+        self._inputs = {
+            name: self._torch.from_numpy(np.array(array, np.float32)).to(self._device) for name, array in arrays.items()
+        }
 
     def run(self, use_memory: bool) -> None:
         """See Runtime."""
@@ -186,7 +188,9 @@ def _closed(*_: Any) -> Any:
     raise RuntimeError('this runtime is closed')
 
 
-def memory_used(context: CudaContext, make: Callable[[], Runtime], first: Callable[[Runtime], None]) -> tuple[Runtime, float]:
+def memory_used(
+    context: CudaContext, make: Callable[[], Runtime], first: Callable[[Runtime], None]
+) -> tuple[Runtime, float]:
     """A runtime that has run `first`, and by how many MiB it made the GPU's free memory smaller.
 
     What other programs take or give back meanwhile counts, too: have the GPU to yourself.

@@ -22,8 +22,7 @@ class PictureWatch:
     def __call__(self, preview_nhw3: np.ndarray, stamps_ns: Sequence[int | None]) -> list[str]:
         """One sentence per camera, '' where all is well or there is no picture (its stamp is None)."""
         return [
-            '' if stamp_ns is None else self._look(i, preview_nhw3[i], stamp_ns)
-            for i, stamp_ns in enumerate(stamps_ns)
+            '' if stamp_ns is None else self._look(i, preview_nhw3[i], stamp_ns) for i, stamp_ns in enumerate(stamps_ns)
         ]
 
     def _look(self, index: int, picture: np.ndarray, stamp_ns: int) -> str:

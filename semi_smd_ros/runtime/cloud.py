@@ -255,7 +255,7 @@ class CloudBuilder:
 
 
 def ray_planes(rig: Rig, stride: int) -> np.ndarray:
-    """Rays (N,3,rows,columns) float32 of every `stride`-th pixel of every `stride`-th row, in `base`: a point is its ray
+    """Rays (N,3,rows,columns) float32 in `base` of every `stride`-th pixel of every `stride`-th row: a point is its ray
     times its depth, plus where its camera stands."""
     planes = []
     for camera in rig.cameras:

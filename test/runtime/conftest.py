@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices that the CUDA side is tested on: the processor, as late and as early as it may be, and a GPU if there is one."""
+"""Devices that the CUDA side is tested on: the processor, as late and as early as can be, and a GPU if there is one."""
 
 from __future__ import annotations
 

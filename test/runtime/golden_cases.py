@@ -58,13 +58,16 @@ class PictureCase:
 
 # The network is 80x48 in all of them.
 NETWORK = (80, 48)
-# Both sizes that may be odd and those that subsampled colour needs; halved once, twice, four times, not at all.
+ENCODINGS = sorted(SUPPORTED_ENCODINGS)
+# Pixels that share their colour ask for even sizes.
+ANY_SIZE = [e for e in ENCODINGS if not e.startswith(('yuv', 'uyvy', 'yuyv', 'nv'))]
+# Halved once, twice, three and four times, not at all; sizes that are odd; lenses, padding, missing images.
 PICTURE_CASES = [
-    *(PictureCase(f'{encoding} halved', (176, 106), (encoding, encoding), 'plumb_bob') for encoding in sorted(SUPPORTED_ENCODINGS)),
-    *(PictureCase(f'{encoding} quartered', (330, 202), (encoding, None, encoding), padding=6) for encoding in sorted(SUPPORTED_ENCODINGS)),
-    *(PictureCase(f'{encoding} odd', (177, 107), (encoding,)) for encoding in sorted(SUPPORTED_ENCODINGS) if encoding not in ('nv12', 'nv21') and encoding not in TWO_BYTES[2:]),
-    *(PictureCase(f'{encoding} as it is', (80, 48), (encoding,)) for encoding in ('bgr8', 'mono16', 'bayer_gbrg8', 'nv21')),
-    *(PictureCase(f'{encoding} enlarged', (64, 40), (encoding,), 'equidistant') for encoding in ('rgb8', 'yuyv', 'mono16')),
+    *(PictureCase(f'{e} halved', (176, 106), (e, e), 'plumb_bob') for e in ENCODINGS),
+    *(PictureCase(f'{e} quartered', (330, 202), (e, None, e), padding=6) for e in ENCODINGS),
+    *(PictureCase(f'{e} odd', (177, 107), (e,)) for e in ANY_SIZE),
+    *(PictureCase(f'{e} as it is', (80, 48), (e,)) for e in ('bgr8', 'mono16', 'nv21')),
+    *(PictureCase(f'{e} enlarged', (64, 40), (e,), 'equidistant') for e in ('rgb8', 'bayer_gbrg8')),
     PictureCase('eighth', (700, 431), ('bgra8', 'bayer_rggb8'), 'rational_polynomial'),
     PictureCase('sixteenth', (1290, 800), ('mono8',)),
     PictureCase('decoded smaller', (640, 384), ('bgr8', 'bgr8'), reduction=2),
@@ -93,7 +96,7 @@ CLOUD_CASES = {
 
 
 def hard_depths(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """What an engine might give for depth and confidence: also holes, sky, zeros, negatives, and a filter's very ends."""
+    """What an engine might give: also holes, sky, zeros, negatives, and the very ends of filters."""
     rng = np.random.default_rng(seed)
     depth = rng.uniform(0.2, 90, shape).astype(np.float32)
     kind = rng.integers(0, 40, shape)

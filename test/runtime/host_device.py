@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver's classes on the host: memory is the host's, kernels are compiled by g++ from the very same source.
 
-A stream of `is_lazy` does nothing until somebody waits for it, as late as a GPU ever could; another does all at once, as
-early as one ever could. What holds with both waits where it must, and for no longer than it may.
+A stream of `is_lazy` does nothing until somebody waits for it, as late as a GPU ever could; another does all at
+once, as early as one ever could. What holds with both waits where it must, and for no longer than it may.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _freed() -> None:
 
 
 class BridgedEngine:
-    """ONNX Runtime behind the interface of an engine on a device: what it takes and gives lies in `context`'s memory."""
+    """ONNX Runtime behind the interface of an engine on a device: its tensors lie in `context`'s memory."""
 
     def __init__(self, path: Path, context: Any, cameras: int, dtype: Any = np.float32, labels: Any = np.uint8) -> None:
         self._engine = load_engine(path, threads=1)

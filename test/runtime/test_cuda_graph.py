@@ -61,7 +61,14 @@ def test_a_replayed_set_is_what_it_would_be_without(
 
 def test_the_calls_are_those_of_cudas_header() -> None:
     nvcc = shutil.which('nvcc')
-    headers = [] if nvcc is None else [*Path(nvcc).resolve().parents[1].glob('**/include/cuda.h'), *Path('/usr/local/cuda').glob('include/cuda.h')]
+    headers = (
+        []
+        if nvcc is None
+        else [
+            *Path(nvcc).resolve().parents[1].glob('**/include/cuda.h'),
+            *Path('/usr/local/cuda').glob('include/cuda.h'),
+        ]
+    )
     if not headers:
         pytest.skip('no CUDA toolkit with cuda.h')
     text = headers[0].read_text(errors='replace')

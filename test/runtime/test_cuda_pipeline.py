@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole pipeline around an engine on a device: the results of the processor's path, and only what is read comes back."""
+"""The whole pipeline around an engine on a device: the processor's results, and only what is read comes back."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_what_nobody_wants_is_not_made(pipelines: Any) -> None:
 
 
 def test_nothing_comes_back_that_is_not_read(pipelines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Depth and labels that were asked for, the motion, the cloud's points and their number; and what somebody looks at."""
+    """Depth that was asked for, the motion, the cloud's points and their number; and what somebody looks at."""
     on_device, _ = pipelines(6)
     on_device.process(MIXED.frame())
     memory = type(on_device.engine.device_input('images'))

@@ -91,7 +91,9 @@ def test_a_whole_set_can_be_waited_for(device: tuple[Any, Any]) -> None:
         (CameraImage(np.zeros((12, 20, 3), np.uint8), 'bgr8', 0, reduction=8), 'reduced by 8 for a network'),
     ],
 )
-def test_a_bad_image_is_refused_before_anything_is_copied(device: tuple[Any, Any], image: CameraImage, says: str) -> None:
+def test_a_bad_image_is_refused_before_anything_is_copied(
+    device: tuple[Any, Any], image: CameraImage, says: str
+) -> None:
     context, kernels = device
     rig = ring(2)
     prepared = prepare_rig(rig, *NETWORK)

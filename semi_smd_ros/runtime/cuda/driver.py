@@ -290,9 +290,11 @@ class DeviceArray:
             self.context.driver.memcpy_dtoh_async(host, self.pointer, stream.raw)
 
     def copy_head_to(self, host: np.ndarray, stream: Stream) -> None:
-        """As many of the first bytes as `host` (uint8, C-contiguous) has. Raises ValueError where those are too many."""
+        """As many of the first bytes as `host` (uint8, C-contiguous) has. Raises ValueError where it has too many."""
         if host.dtype != np.uint8 or host.nbytes > self.nbytes or not host.flags.c_contiguous:
-            raise ValueError(f'got {host.nbytes} bytes of {host.dtype}; expected at most {self.nbytes} of uint8 in a row')
+            raise ValueError(
+                f'got {host.nbytes} bytes of {host.dtype}; expected at most {self.nbytes} of uint8 in a row'
+            )
         if host.nbytes:
             with self.context.active(), _cuda_errors('a copy from the device failed'):
                 self.context.driver.memcpy_dtoh_async(host, self.pointer, stream.raw)

@@ -13,8 +13,8 @@ from pathlib import Path
 from .driver import CudaError
 
 _HINT = (
-    'install the CUDA toolkit (on Jetson: apt install cuda-nvrtc-12-6, or the number of your CUDA), or the wheel of your '
-    "driver's CUDA: python3 -m pip install nvidia-cuda-nvrtc-cu12 (CUDA 13: nvidia-cuda-nvrtc)"
+    'install the CUDA toolkit (on Jetson: apt install cuda-nvrtc-12-6, or the number of your CUDA), or the wheel for '
+    "your driver's CUDA: python3 -m pip install nvidia-cuda-nvrtc-cu12 (CUDA 13: nvidia-cuda-nvrtc)"
 )
 _NAME = re.compile(r'libnvrtc\.so\.(\d+)[\d.]*')
 # What the kernels promise depends on it: no a * b + c in one rounding.
@@ -94,7 +94,8 @@ def find_nvrtc(cuda_version: tuple[int, int]) -> Nvrtc:
     Looked for where the loader looks, in the CUDA toolkit (CUDA_HOME, /usr/local/cuda) and among Python's packages.
     Raises CudaError where there is none, naming those that are too new.
     """
-    found, refused = [], []
+    found: list[Nvrtc] = []
+    refused: list[Nvrtc] = []
     for path in _candidates():
         try:
             library = Nvrtc(path)

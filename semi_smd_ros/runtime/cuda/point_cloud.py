@@ -82,9 +82,7 @@ class DeviceCloudBuilder:
         stream.synchronize()
         data = self._bytes.take(size)
         np.copyto(np.frombuffer(data, np.uint8), sent)
-        return PackedCloud(
-            data, count, POINT_STEP, (*POINT_FIELDS, LABEL_FIELD) if config.semantics else POINT_FIELDS
-        )
+        return PackedCloud(data, count, POINT_STEP, (*POINT_FIELDS, LABEL_FIELD) if config.semantics else POINT_FIELDS)
 
     def _prepare(self, rig: Rig, config: CloudConfig, stream: Stream) -> None:
         key = (rig.fingerprint(), config.stride)
@@ -133,6 +131,9 @@ class DeviceCloudBuilder:
         """Keys and first points of a hash table that is never more than half full."""
         if self._table is None:
             slots = 1 << (2 * self._points - 1).bit_length()
-            self._table = self._context.device_array((slots,), np.uint64), self._context.device_array((slots,), np.uint32)
+            self._table = (
+                self._context.device_array((slots,), np.uint64),
+                self._context.device_array((slots,), np.uint32),
+            )
             self._owned += self._table
         return self._table

@@ -82,7 +82,9 @@ class DeviceRectifier:
         self._told.record(self._copies)
         is_new = any([self._fit(i, image) for i, image in enumerate(frame.images)])
         # While one camera's bytes cross the bus, the next one's are put together.
-        begun = [self._threads.submit(self._fill, slot, image) for slot, image in zip(self._slots, frame.images)]
+        begun = [
+            self._threads.submit(self._fill, slot, image) for slot, image in zip(self._slots, frame.images, strict=True)
+        ]
         for slot, image, filled in zip(self._slots, frame.images, begun, strict=True):
             filled.result()
             if slot is not None and image is not None:
@@ -101,14 +103,13 @@ class DeviceRectifier:
         for i, slot in enumerate(self._slots):
             if wait and slot is not None:
                 stream.wait(slot.arrived)
-            threads = (self._width, self._height)
-            # A camera that has not given an image yet has nothing to read, and is not read.
+            # A camera that has not given an image yet has nothing to read.
             raw = self._rows if slot is None else slot.device
             self._kernels.launch(
-                'rectify', threads, stream,
-                raw, self._rows.pointer_at(i), self._map.pointer_at(i), self._levels, self._images.pointer_at(i),
-                int(self._images.dtype == np.float16), self.pictures.pointer_at(i), self.previews.pointer_at(i), PREVIEW_STEP,
-                self._height, self._width,
+                'rectify', (self._width, self._height), stream,
+                raw, self._rows.pointer_at(i), self._map.pointer_at(i), self._levels,
+                self._images.pointer_at(i), int(self._images.dtype == np.float16),
+                self.pictures.pointer_at(i), self.previews.pointer_at(i), PREVIEW_STEP, self._height, self._width,
             )  # fmt: skip
 
     def _fit(self, index: int, image: CameraImage | None) -> bool:

@@ -44,10 +44,10 @@ class DeviceSurroundDepth(SurroundDepth):
     What has not been read when the next set begins is gone: reading it then raises RuntimeError.
     """
 
-    depth_nhw = _Fetched()  # type: ignore[assignment]
-    confidence_nhw = _Fetched()  # type: ignore[assignment]
-    semantics_nhw = _Fetched()  # type: ignore[assignment]
-    images_nhw3 = _Fetched()  # type: ignore[assignment]
+    depth_nhw = _Fetched()
+    confidence_nhw = _Fetched()
+    semantics_nhw = _Fetched()
+    images_nhw3 = _Fetched()
     # None for a copy that was changed (dataclasses.replace): it lies on the host alone.
     on_device: DeviceSet | None = None
 

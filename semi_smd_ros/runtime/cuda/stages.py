@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -50,9 +51,7 @@ class DeviceStages:
         self._depth = context.device_array((n, height, width), np.float32)
         self._confidence = context.device_array((n, height, width), np.float32)
         self._labels = context.device_array(labels.shape, np.uint8)
-        self._label_rows, self._label_columns = (
-            context.device_array((size,), np.int32) for size in labels.shape[1:]
-        )
+        self._label_rows, self._label_columns = (context.device_array((size,), np.int32) for size in labels.shape[1:])
         for array, of in ((self._label_rows, height), (self._label_columns, width)):
             array.copy_from(nearest(array.shape[0], of).astype(np.int32), self._work)
             self._work.synchronize()
@@ -68,7 +67,9 @@ class DeviceStages:
         """See Stages."""
         shape = self._engine.device_input('images').shape
         if len(rig) != shape[0]:
-            raise ModelError(f'the engine is built for {shape[0]} cameras; the rig has {len(rig)}: build it for this rig')
+            raise ModelError(
+                f'the engine is built for {shape[0]} cameras; the rig has {len(rig)}: build it for this rig'
+            )
         prepared = prepare_rig(rig, shape[3], shape[2])
         self._rectifier.prepare(prepared)
         for name, values in (
@@ -122,16 +123,19 @@ class DeviceStages:
         """See Stages; depth and labels that were asked for begin to come back."""
         is_current = partial(self._is_set, self._set)
         nothing = np.empty((len(frame.images), 0, 0), np.float32)
+        arrays: dict[str, Any] = {
+            'depth_nhw': self._fetch(self._depth, begin=True) if depth else nothing,
+            'confidence_nhw': self._fetch(self._confidence) if depth else nothing,
+            'semantics_nhw': self._fetch(self._labels, begin=True) if semantics else nothing.astype(np.uint8),
+            'images_nhw3': self._fetch(self._rectifier.pictures),
+        }
         result = DeviceSurroundDepth(
             stamp_ns=frame.stamp_ns,
             stamps_ns=frame.stamps_ns,
             rig=frame.rig,
             rectified=prepared.rectified,
             camera_valid=frame.camera_valid,
-            depth_nhw=self._fetch(self._depth, begin=True) if depth else nothing,
-            confidence_nhw=self._fetch(self._confidence) if depth else nothing,
-            semantics_nhw=self._fetch(self._labels, begin=True) if semantics else nothing.astype(np.uint8),
-            images_nhw3=self._fetch(self._rectifier.pictures),
+            **arrays,
             prev_T_now=made if memory_reset is None else None,
             memory_reset=memory_reset,
         )
@@ -156,9 +160,7 @@ class DeviceStages:
 
     def _finish(self) -> None:
         """Depth that is known, and labels, from what the engine gave."""
-        depth, confidence, labels = (
-            self._engine.device_output(name) for name in ('depth', 'confidence', 'semantics')
-        )
+        depth, confidence, labels = (self._engine.device_output(name) for name in ('depth', 'confidence', 'semantics'))
         n, height, width = self._depth.shape
         seen = self._rectifier.known, self._rectifier.camera_valid
         self._kernels.launch(
