@@ -22,10 +22,9 @@ import pytest
 
 from semi_smd_ros.rig import Rig
 from semi_smd_ros.runtime import EngineInputs, EngineOutputs, load_engine
-from semi_smd_ros.runtime.cuda.kernels import HEADER, KERNELS, grid_of, source
+from semi_smd_ros.runtime.cuda.kernels import HEADER, KERNELS, grid_of, packed, source
 
 FLAGS = ('-std=c++17', '-O2', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', '-fPIC', '-shared')
-_TYPES: dict[str, Any] = {'P': ctypes.c_void_p, 'i': ctypes.c_int}
 
 
 class HostStream:
@@ -165,19 +164,14 @@ class HostKernels:
 
     def launch(self, name: str, threads: tuple[int, ...], stream: HostStream, *arguments: HostMemory | int) -> None:
         kernel = KERNELS[name]
-        assert len(arguments) == len(kernel.arguments)
-        values = [
-            _TYPES[code](argument if isinstance(argument, int) else argument.pointer)
-            for code, argument in zip(kernel.arguments, arguments, strict=True)
-        ]
-        addresses = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        values, pointers = packed(kernel, arguments)
         grid, block = ((ctypes.c_uint * 3)(*size) for size in (grid_of(kernel, threads), kernel.block))
         function = getattr(self._libraries[kernel.file], f'launch_{name}')
 
         def run() -> None:
-            # What `addresses` points to lives as long as this.
-            assert len(values) == len(addresses)
-            function(grid, block, addresses)
+            # What the pointers point to lives as long as this.
+            assert len(values) == len(pointers)
+            function(grid, block, pointers)
 
         stream.put(run)
 

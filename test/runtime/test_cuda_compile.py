@@ -37,9 +37,8 @@ def test_nvcc_compiles_them(file: str, capability: tuple[int, int], tmp_path: Pa
         (tmp_path / name).write_text(source(name))
     target = tmp_path / 'kernels.ptx'
     options = ['-ptx', f'-arch=compute_{capability[0]}{capability[1]}', '--fmad=false', '-Werror', 'all-warnings']
-    done = subprocess.run(
-        [nvcc, *options, '-o', str(target), str(tmp_path / file)], capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [nvcc, *options, '-o', str(target), str(tmp_path / file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_kernels(file, target.read_text())
 
@@ -65,8 +64,8 @@ def test_what_does_not_compile_is_told_with_the_compilers_reason(nvrtc: Nvrtc) -
         nvrtc.compile('old.cu', '', {}, (1, 0))
 
 
-def test_a_compiler_that_the_driver_is_too_old_for_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CudaError, match='there is no NVRTC of CUDA 1 or older.*pip install nvidia-cuda-nvrtc'):
+def test_a_compiler_that_the_driver_is_too_old_for_is_not_taken(tmp_path: Path) -> None:
+    with pytest.raises(CudaError, match=r'there is no NVRTC of CUDA 1 or older.*pip install nvidia-cuda-nvrtc'):
         find_nvrtc((1, 0))
     with pytest.raises(CudaError, match='no_library is not an NVRTC library'):
         Nvrtc(str(tmp_path / 'no_library'))

@@ -7,8 +7,6 @@ The library (pretend_libcuda.c) has no GPU and counts what is taken and given ba
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -29,31 +27,6 @@ def counts():
     ctypes.CDLL('libcuda.so.1').pretend_counts(numbers)
     return list(numbers)
 """
-
-
-@pytest.fixture(scope='module')
-def pretended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the pretended libcuda.so.1."""
-    compiler = shutil.which('cc')
-    if compiler is None:
-        pytest.skip('no C compiler')
-    folder = tmp_path_factory.mktemp('driver')
-    rest = folder / 'rest.c'
-    rest.write_text(''.join(f'int {name}(void) {{ return 801; }}\n' for name in pycuda_names()))
-    command = [compiler, '-shared', '-fPIC', '-w', '-o', str(folder / 'libcuda.so.1')]
-    subprocess.run([*command, str(HERE / 'pretend_libcuda.c'), str(rest)], check=True, timeout=60)
-    return folder
-
-
-def pycuda_names() -> set[str]:
-    """Functions that pycuda must find in a driver to be loaded, and that the pretended one does not have."""
-    spec = find_spec('pycuda')
-    if spec is None or spec.origin is None:
-        return set()
-    module = next(Path(spec.origin).parent.glob('_driver*.so'))
-    table = subprocess.run(['nm', '-D', '--undefined-only', str(module)], capture_output=True, text=True, check=True)
-    source = (HERE / 'pretend_libcuda.c').read_text()
-    return {name for name in re.findall(r' U (cu[A-Z]\w+)', table.stdout) if f'int {name}(' not in source}
 
 
 def run(library: Path | None, code: str, **variables: str) -> str:

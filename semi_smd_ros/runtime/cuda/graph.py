@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Work on a stream recorded once as a CUDA graph and launched again as a whole.
 
-pycuda has no calls for graphs; those of the driver's own C interface are few and have not changed since CUDA 11.4.
+pycuda has no calls for this; the driver's own are few, and have not changed since CUDA 11.4.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 
-from .driver import LIBRARY, CudaContext, CudaError, Stream
+from .driver import CudaContext, CudaError, Stream
+from .driver_calls import DriverCalls
 from .engine import DeviceEngine
 
 # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do meanwhile is their own affair.
@@ -24,47 +26,39 @@ class CudaGraph:
 
     def __init__(self, context: CudaContext, stream: Stream, work: Callable[[], None]) -> None:
         self._context = context
-        self._library = ctypes.CDLL(LIBRARY)
+        self._call = DriverCalls()
         self._executable = ctypes.c_void_p()
-        graph = ctypes.c_void_p()
-        handle = ctypes.c_void_p(stream.handle)
+        graph, handle = ctypes.c_void_p(), ctypes.c_void_p(stream.handle)
         with context.active():
-            self._check(self._library.cuStreamBeginCapture_v2(handle, _THREAD_LOCAL), 'cannot be recorded')
+            self._call('a CUDA graph cannot be recorded', 'cuStreamBeginCapture_v2', handle, _THREAD_LOCAL)
             try:
                 work()
-            finally:
-                # The stream must leave its recording whatever happens.
-                ended = self._library.cuStreamEndCapture(handle, ctypes.byref(graph))
-            self._check(ended, 'is not what a graph can hold')
+            except BaseException:
+                # The stream leaves its recording; what that says of it matters less than the error.
+                with suppress(CudaError):
+                    self._call('', 'cuStreamEndCapture', handle, ctypes.byref(graph))
+                raise
+            self._call('a CUDA graph cannot hold the work', 'cuStreamEndCapture', handle, ctypes.byref(graph))
             try:
-                made = self._library.cuGraphInstantiateWithFlags(
-                    ctypes.byref(self._executable), graph, ctypes.c_ulonglong(0)
-                )
-                self._check(made, 'cannot be made ready')
+                made, flags = ctypes.byref(self._executable), ctypes.c_ulonglong(0)
+                self._call('a CUDA graph cannot be made ready', 'cuGraphInstantiateWithFlags', made, graph, flags)
             finally:
-                self._library.cuGraphDestroy(graph)
+                self._call('a CUDA graph cannot be given back', 'cuGraphDestroy', graph)
         context.own(self)
 
     def launch(self, stream: Stream) -> None:
         """Put the whole work on `stream`."""
         with self._context.active():
-            launched = self._library.cuGraphLaunch(self._executable, ctypes.c_void_p(stream.handle))
-        self._check(launched, 'cannot be launched')
+            handle = ctypes.c_void_p(stream.handle)
+            self._call('a CUDA graph cannot be launched', 'cuGraphLaunch', self._executable, handle)
 
     def free(self) -> None:
         """Destroy the graph. It must not be under way. May be called again."""
         executable, self._executable = self._executable, ctypes.c_void_p()
         if executable:
             with self._context.active():
-                self._library.cuGraphExecDestroy(executable)
+                self._call('a CUDA graph cannot be given back', 'cuGraphExecDestroy', executable)
             self._context.disown(self)
-
-    def _check(self, code: int, what: str) -> None:
-        if code:
-            text = ctypes.c_char_p()
-            self._library.cuGetErrorString(code, ctypes.byref(text))
-            reason = text.value.decode() if text.value else 'unknown error'
-            raise CudaError(f'the work on the stream {what} (as a CUDA graph): {reason} (CUDA error {code})')
 
 
 class GraphCache:

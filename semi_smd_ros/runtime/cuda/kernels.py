@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
 
 from .driver import CudaContext, DeviceArray, Stream
+from .driver_calls import DriverCalls
 from .nvrtc import find_nvrtc
 
 HEADER = 'portable.h'
+_TYPES: dict[str, Any] = {'P': ctypes.c_void_p, 'i': ctypes.c_int}
 
 
 @dataclass(frozen=True)
 class KernelInfo:
-    """`file` has it; `arguments` are their types as in the module struct (P a pointer); `block` is its threads."""
+    """`file` has it; `arguments` are their types (P a pointer, i an int); `block` is its threads."""
 
     file: str
     arguments: str
@@ -61,33 +64,58 @@ class Kernels:
 
     def __init__(self, context: CudaContext) -> None:
         self._context = context
+        self._call = DriverCalls()
         compiler = find_nvrtc(context.device.cuda_version)
         headers = {HEADER: source(HEADER)}
-        self._modules: list[Any] = []
-        self._functions: dict[str, Any] = {}
+        self._modules: list[ctypes.c_void_p] = []
+        self._functions: dict[str, ctypes.c_void_p] = {}
         # Freed with the context, if not before.
         context.own(self)
         for file in sorted({kernel.file for kernel in KERNELS.values()}):
-            code = compiler.compile(file, source(file), headers, context.device.capability)
-            with context.active():
-                module = context.driver.module_from_buffer(code)
-                self._modules.append(module)
-                for name, kernel in KERNELS.items():
-                    if kernel.file == file:
-                        function = module.get_function(name)
-                        function.prepare(kernel.arguments)
-                        self._functions[name] = function
+            self._load(file, compiler.compile(file, source(file), headers, context.device.capability))
 
     def launch(self, name: str, threads: tuple[int, ...], stream: Stream, *arguments: DeviceArray | int) -> None:
         """See Launcher."""
         kernel = KERNELS[name]
-        values = [argument if isinstance(argument, int) else argument.pointer for argument in arguments]
+        # The values live as long as this method; the driver copies them during the call.
+        _values, pointers = packed(kernel, arguments)
+        shape = (*grid_of(kernel, threads), *kernel.block)
         with self._context.active():
-            self._functions[name].prepared_async_call(grid_of(kernel, threads), kernel.block, stream.raw, *values)
+            self._call(
+                f'kernel {name} cannot be launched', 'cuLaunchKernel',
+                self._functions[name], *shape, 0, ctypes.c_void_p(stream.handle), pointers, None,
+            )  # fmt: skip
 
     def free(self) -> None:
         """Unload the kernels. No work on any stream may use them any more. May be called again."""
+        modules, self._modules = self._modules, []
+        self._functions.clear()
         with self._context.active():
-            self._functions.clear()
-            self._modules.clear()
+            for module in modules:
+                self._call('kernels cannot be unloaded', 'cuModuleUnload', module)
         self._context.disown(self)
+
+    def _load(self, file: str, code: bytes) -> None:
+        module = ctypes.c_void_p()
+        with self._context.active():
+            self._call(f'{file} cannot be loaded', 'cuModuleLoadData', ctypes.byref(module), code)
+            self._modules.append(module)
+            for name, kernel in KERNELS.items():
+                if kernel.file == file:
+                    function = self._functions[name] = ctypes.c_void_p()
+                    found = ctypes.byref(function)
+                    self._call(f'{file} has no {name}', 'cuModuleGetFunction', found, module, name.encode())
+
+
+def packed(kernel: KernelInfo, arguments: tuple[Any, ...]) -> tuple[list[Any], Any]:
+    """Arguments as the driver takes them: the values, which must be kept, and an array of pointers to them.
+
+    Raises ValueError where there are more or fewer than the kernel has.
+    """
+    if len(arguments) != len(kernel.arguments):
+        raise ValueError(f'got {len(arguments)} arguments; expected {len(kernel.arguments)}: {kernel.arguments}')
+    values: list[Any] = [
+        _TYPES[code](argument if isinstance(argument, int) else argument.pointer)
+        for code, argument in zip(kernel.arguments, arguments, strict=True)
+    ]
+    return values, (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
