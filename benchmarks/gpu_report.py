@@ -24,6 +24,9 @@ ENGINES: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 # On an H200, `base`, six cameras of 352x640.
 ENGINE_MS, TIMES_FASTER, END_TO_END_MS = 3.0, 4.0, 8.0
+DEVICE, GRAPH = 'TensorRT FP16, device path', 'TensorRT FP16, device path, CUDA graph'
+HOST, ORT_HOST = "TensorRT FP16, processor's path", "ONNX Runtime CUDA, processor's path"
+PATHS = (DEVICE, GRAPH, HOST, ORT_HOST)
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,27 @@ class Latency:
 
 @dataclass(frozen=True)
 class Parity:
-    """By how much depths differ from the reference's, relative to it: median and 99th percentile."""
+    """By how much depths differ from the reference's, relative to it (median, 99th percentile), where both are finite;
+    `finite`: the share of pixels where only one is (sky, or broken)."""
 
     against: str
     p50: float
     p99: float
+    finite: float
 
     @classmethod
     def of(cls, against: str, reference: np.ndarray, depth: np.ndarray) -> Parity:
-        """Compare depths (any equal shape), where the reference is finite and positive.
+        """Compare depths of equal shape. Raises ValueError where there is nothing to compare."""
+        if reference.shape != depth.shape:
+            raise ValueError(f'depth has shape {depth.shape}; expected {reference.shape}, that of {against}')
+        known, both = np.isfinite(reference), np.isfinite(reference) & np.isfinite(depth) & (reference > 0)
+        if not both.any():
+            raise ValueError(f'no pixel has a depth both here and in the reference ({against}): the path is broken')
+        p50, p99 = np.percentile(np.abs(depth[both] / reference[both] - 1), (50, 99))
+        return cls(against, float(p50), float(p99), float((known != np.isfinite(depth)).mean()))
 
-        Raises ValueError where it is so nowhere, or a depth is not finite where it is.
-        """
-        known = np.isfinite(reference) & (reference > 0)
-        if not known.any():
-            raise ValueError(f'the reference ({against}) has no depth at all; expected some')
-        if not np.isfinite(depth[known]).all():
-            raise ValueError(f'a depth is not finite where the reference ({against}) is: the path is broken')
-        p50, p99 = np.percentile(np.abs(depth[known] - reference[known]) / reference[known], (50, 99))
-        return cls(against, float(p50), float(p99))
+    def __str__(self) -> str:
+        return f'{100 * self.p50:.3f} % / {100 * self.p99:.3f} % / {100 * self.finite:.3f} %'
 
 
 @dataclass(frozen=True)
@@ -186,7 +191,7 @@ def tables(report: GpuReport | None) -> str:
     parts = [machine]
     for model in MODELS:
         title = f'### Engine, `{model}`, {report.cameras if report else 6} cameras'
-        header = ('engine', 'precision', 'p50 ms', 'p99 ms', 'GPU memory MiB', 'depth differs by, p50 / p99')
+        header = ('engine', 'precision', 'p50 ms', 'p99 ms', 'GPU memory MiB', 'depth differs: p50 / p99 / sky')
         parts.append(f'{title}\n\n{_table(header, (_engine_cells(report, model, *engine) for engine in ENGINES))}')
     parts.append('### Images in host memory to cloud bytes in host memory\n\n' + _end_to_end(report))
     rows = (
@@ -217,14 +222,14 @@ def _engine_cells(report: GpuReport | None, model: str, runtime: str, precision:
     if row.latency is None:
         return (*name, f'not run: {row.skipped}', '', '', '')
     memory = '' if row.memory_mib is None else f'{row.memory_mib:.0f}'
-    parity = '' if row.parity is None else f'{100 * row.parity.p50:.3f} % / {100 * row.parity.p99:.3f} %'
+    parity = '' if row.parity is None else str(row.parity)
     return (*name, f'{row.latency.p50:.2f}', f'{row.latency.p99:.2f}', memory, parity)
 
 
 def _end_to_end(report: GpuReport | None) -> str:
     header = ('model', 'path', 'p50 ms', 'p99 ms', 'stages, p50 ms', 'results')
     if report is None:
-        return _table(header, ((model, 'TensorRT FP16, device path', NOT_YET, '', '', '') for model in MODELS))
+        return _table(header, ((model, path, NOT_YET, '', '', '') for model in MODELS for path in PATHS))
     rows = []
     for row in report.end_to_end:
         if row.total is None:

@@ -77,6 +77,8 @@ class Torch:
     """The network in PyTorch under autocast to FP16; with `compiled`, by torch.compile with CUDA graphs."""
 
     def __init__(self, network: Any, compiled: bool, device: str = 'cuda') -> None:
+        if network is None:
+            raise CannotRun('PyTorch is not installed')
         try:
             import torch
 
@@ -85,7 +87,7 @@ class Torch:
             raise CannotRun(f'PyTorch does not load ({error})') from error
         if device == 'cuda' and not torch.cuda.is_available():
             raise CannotRun(f'PyTorch {torch.__version__} has no CUDA device')
-        self._torch, self._device = torch, device
+        self._torch, self._device, self._compiled = torch, device, compiled
         module = EngineModule(network).eval().to(device)
         # 'reduce-overhead' is torch.compile with CUDA graphs.
         self._module: Callable[..., Any] = torch.compile(module, mode='reduce-overhead') if compiled else module
@@ -102,7 +104,9 @@ class Torch:
     def run(self, use_memory: bool) -> None:
         """See Runtime."""
         torch = self._torch
-        with torch.inference_mode(), torch.autocast(self._device, torch.float16):
+        # A processor takes a minute for FP16, which it has not; there the tests run it in FP32.
+        half = torch.autocast(self._device, torch.float16, enabled=self._device == 'cuda')
+        with torch.inference_mode(), half:
             if hasattr(torch.compiler, 'cudagraph_mark_step_begin'):
                 torch.compiler.cudagraph_mark_step_begin()
             cameras = len(self._inputs['camera_valid'])
@@ -111,7 +115,7 @@ class Torch:
             valid = torch.full((1,), float(use_memory), device=self._device)
             depth, _, _, memory, _ = self._module(*self._inputs.values(), self._memory, valid)
             # The next call of a CUDA graph writes over what this one gave.
-            self._memory, self._depth = memory.float().clone(), depth
+            self._memory, self._depth = memory.float().clone() if self._compiled else memory.float(), depth
         if self._device == 'cuda':
             torch.cuda.synchronize()
 
@@ -148,6 +152,12 @@ class OrtCuda:
         self._inputs: dict[str, Any] = {}
         self._memory: Any = None
         self._made: dict[str, Any] = {}
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the images that the model takes."""
+        shape = next(tensor.shape for tensor in self._session.get_inputs() if tensor.name == 'images')
+        return int(shape[2]), int(shape[3])
 
     def put(self, arrays: Arrays) -> None:
         """See Runtime."""
@@ -197,6 +207,10 @@ def memory_used(
     """
     before, _ = context.memory_bytes()
     runtime = make()
-    first(runtime)
+    try:
+        first(runtime)
+    except BaseException:
+        runtime.close()
+        raise
     after, _ = context.memory_bytes()
     return runtime, max(0.0, (before - after) / 2**20)
