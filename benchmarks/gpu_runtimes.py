@@ -107,7 +107,7 @@ class Torch:
         # A processor takes a minute for FP16, which it has not; there the tests run it in FP32.
         half = torch.autocast(self._device, torch.float16, enabled=self._device == 'cuda')
         with torch.inference_mode(), half:
-            if hasattr(torch.compiler, 'cudagraph_mark_step_begin'):
+            if self._compiled:
                 torch.compiler.cudagraph_mark_step_begin()
             cameras = len(self._inputs['camera_valid'])
             if self._memory is None:
