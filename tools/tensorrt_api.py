@@ -63,6 +63,8 @@ def describe_class(kind: Any) -> dict[str, Any]:
     for name, member in inspect.getmembers(kind):
         if isinstance(member, property):
             properties.append(name)
+        elif inspect.isclass(member) or (kind.__name__ == 'INetworkDefinition' and name.startswith('add_')):
+            continue  # the parser adds layers, nobody else
         elif (name == '__init__' or not name.startswith('_')) and callable(member):
             methods[name] = signatures(name, member.__doc__ or '')
     return {'bases': [base.__name__ for base in kind.__mro__[1:-2]], 'methods': methods, 'properties': properties}

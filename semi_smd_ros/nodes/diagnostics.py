@@ -203,4 +203,4 @@ def engine_status(spec: EngineSpec, pipeline: SurroundDepthPipeline) -> Diagnost
     for stage, times in pipeline.stats.summary().items():
         values[f'{stage} p50 (ms)'] = f'{times["p50"]:.2f}'
         values[f'{stage} p95 (ms)'] = f'{times["p95"]:.2f}'
-    return status('engine', OK, f'{spec.name} {spec.version} on {spec.backend}', values)
+    return status('engine', OK, f'{spec.name} {spec.version} in {spec.precision} on {spec.backend}', values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices that the CUDA side is tested on: the processor, as late and as early as can be, and a GPU if there is one."""
+"""Fixtures of the runtime's tests: libraries in the place of the NVIDIA driver, and devices to run kernels on."""
 
 from __future__ import annotations
 
@@ -19,23 +19,11 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope='session')
-def kernel_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
-    """The kernels of every file, compiled for the processor."""
-    return build_kernels(tmp_path_factory.mktemp('kernels'))
-
-
-@pytest.fixture(params=['late', 'early', pytest.param('gpu', marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Any]]:
-    """(context, kernels)."""
-    if request.param == 'gpu':
-        from semi_smd_ros.runtime.cuda.driver import CudaContext
-        from semi_smd_ros.runtime.cuda.kernels import Kernels
-
-        with CudaContext() as context:
-            yield context, Kernels(context)
-    else:
-        libraries = request.getfixturevalue('kernel_libraries')
-        yield HostContext(is_lazy=request.param == 'late'), HostKernels(libraries)
+def no_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a libcuda.so.1 that does not load."""
+    folder = tmp_path_factory.mktemp('no_driver')
+    (folder / 'libcuda.so.1').write_text('not a library')
+    return folder
 
 
 @pytest.fixture(scope='session')
@@ -61,3 +49,23 @@ def pycuda_names() -> set[str]:
     table = subprocess.run(['nm', '-D', '--undefined-only', str(module)], capture_output=True, text=True, check=True)
     source = (HERE / 'pretend_libcuda.c').read_text()
     return {name for name in re.findall(r' U (cu[A-Z]\w+)', table.stdout) if f'int {name}(' not in source}
+
+
+@pytest.fixture(scope='session')
+def kernel_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
+    """The kernels of every file, compiled for the processor."""
+    return build_kernels(tmp_path_factory.mktemp('kernels'))
+
+
+@pytest.fixture(params=['late', 'early', pytest.param('gpu', marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Any]]:
+    """(context, kernels): the processor, doing things as late and as early as can be, and a GPU if there is one."""
+    if request.param == 'gpu':
+        from semi_smd_ros.runtime.cuda.driver import CudaContext
+        from semi_smd_ros.runtime.cuda.kernels import Kernels
+
+        with CudaContext() as context:
+            yield context, Kernels(context)
+    else:
+        libraries = request.getfixturevalue('kernel_libraries')
+        yield HostContext(is_lazy=request.param == 'late'), HostKernels(libraries)

@@ -129,7 +129,9 @@ class PlanCache:
             check_private_file(place)
             record = json.loads(place.read_text(encoding='utf-8'))
             expected = json.loads(json.dumps(asdict(key)))
-            if not isinstance(record, dict) or record.get('key') != expected:
+            if not isinstance(record, dict) or record.pop('record_sha256', '') != _sha256(_canonical(record)):
+                raise ModelError(f'{place} is damaged')
+            if record.get('key') != expected:
                 raise ModelError(f'{place} is the record of another plan')
             plan, _ = read_private(path, str(record['plan_sha256']))
         except (ModelError, OSError, KeyError, ValueError) as error:
@@ -140,6 +142,7 @@ class PlanCache:
     def write(self, key: PlanKey, stored: StoredPlan) -> None:
         """Keep a plan. Raises OSError; what was there before, or nothing, is then there still."""
         record = {**stored.record, 'key': asdict(key), 'plan_sha256': _sha256(stored.plan)}
+        record['record_sha256'] = _sha256(_canonical(record))
         self._replace(self.path(key), stored.plan)
         self._replace(self.path(key).with_suffix('.json'), json.dumps(record, indent=1).encode())
 
@@ -195,6 +198,10 @@ class PlanCache:
             with suppress(OSError):
                 os.unlink(name)
             raise
+
+
+def _canonical(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, sort_keys=True).encode()
 
 
 def _sha256(content: bytes) -> str:

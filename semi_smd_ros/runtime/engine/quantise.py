@@ -41,15 +41,31 @@ def quantised(model: bytes, path: Path, fp16_scopes: Collection[str], inputs: Se
     left = [node.name for node in graph.node if node.op_type in COSTLY and stays_fp32(node.name, fp16_scopes)]
     if not fp16_scopes:
         raise BackendError(f'{path}: its metadata names no fp16_scopes, nothing that bears less than FP32')
+    options = {'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / 'fp32.onnx', Path(folder) / 'int8.onnx'
         source.write_bytes(model)
         quantize_static(
             source, target, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=list(COSTLY),
             per_channel=True, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, nodes_to_exclude=left,
-            extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False},
+            extra_options=options,
         )  # fmt: skip
-        return target.read_bytes()
+        proto = onnx.load(str(target))
+    _read_unrounded(proto.graph, fp16_scopes)
+    return bytes(proto.SerializeToString())
+
+
+def _read_unrounded(graph: Any, fp16_scopes: Collection[str]) -> None:
+    """Let nodes that stay in FP32 read tensors as they were before they were rounded for others."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type in ('QuantizeLinear', 'DequantizeLinear') or not stays_fp32(node.name, fp16_scopes):
+            continue
+        for i, name in enumerate(node.input):
+            wide = made_by.get(name)
+            narrow = made_by.get(wide.input[0]) if wide is not None and wide.op_type == 'DequantizeLinear' else None
+            if narrow is not None and narrow.op_type == 'QuantizeLinear':
+                node.input[i] = narrow.input[0]
 
 
 def _feeds(model: bytes, path: Path, inputs: Sequence[EngineInputs]) -> Iterator[dict[str, np.ndarray]]:

@@ -68,7 +68,7 @@ def read_samples(cameras: int, path: Path = SAMPLES) -> list[SurroundFrame]:
             pictures = [arrays[f'jpeg_{k}_{i % stored}'].tobytes() for i in range(cameras)]
             images: tuple[CameraImage, ...] = tuple(decode_compressed(data, 'jpeg', int(stamp), 1) for data in pictures)
             frames.append(SurroundFrame(rig, images, int(stamp)))
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f'{path}: no sample frames can be read ({error}): install the package again') from error
     return frames
 
