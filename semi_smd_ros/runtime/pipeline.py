@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..rig import Rig
@@ -13,6 +15,8 @@ from .memory import MemoryPolicy
 from .preprocess import PreparedRig
 from .stages import stages_for
 from .stats import StageTimes
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,19 @@ class PipelineConfig:
 class SurroundDepthPipeline:
     """Preprocess, engine, postprocess. The live node and offline replay call this same object.
 
-    `config` may be replaced between sets. Not thread-safe: one thread calls `process`, `cloud` and `reset`.
+    `config` may be replaced between sets. `warn` is told, once, what keeps a GPU from more of the work. Not
+    thread-safe: one thread calls `process`, `cloud` and `reset`.
     """
 
-    def __init__(self, engine: Engine, config: PipelineConfig | None = None) -> None:
+    def __init__(
+        self, engine: Engine, config: PipelineConfig | None = None, warn: Callable[[str], None] = _log.warning
+    ) -> None:
         self.engine = engine
         self.config = config or PipelineConfig()
         self.stats = StageTimes()
         self.memory = MemoryPolicy(self.config.max_gap_s)
         self._prepared: PreparedRig | None = None
-        self._stages = stages_for(engine, self.stats, self.config.cuda_graph)
+        self._stages = stages_for(engine, self.stats, self.config.cuda_graph, warn)
 
     @property
     def prepared(self) -> PreparedRig | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,15 +54,21 @@ class Stages(Protocol):
         """Take back the memory of a cloud that was sent."""
 
 
-def stages_for(engine: Engine, stats: StageTimes, use_graph: bool) -> Stages:
-    """On the GPU where the engine's tensors lie there, on the processor otherwise."""
+def stages_for(engine: Engine, stats: StageTimes, use_graph: bool, warn: Callable[[str], None]) -> Stages:
+    """On the GPU where the engine's tensors lie there, on the processor otherwise; `warn` is told why it is the
+    processor though they do."""
     from .cuda.engine import is_on_device
 
     if is_on_device(engine):
-        from .cuda.kernels import Kernels
+        from .cuda.kernels import CudaError, Kernels
         from .cuda.stages import DeviceStages
 
-        return DeviceStages(engine, Kernels(engine.context), stats, use_graph)
+        try:
+            kernels = Kernels(engine.context)
+        except CudaError as error:
+            warn(f'the GPU runs the model alone, images and cloud are worked on by the processor: {error}')
+        else:
+            return DeviceStages(engine, kernels, stats, use_graph)
     return HostStages(engine)
 
 

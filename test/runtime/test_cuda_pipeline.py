@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from golden_cases import CLOUD_CASES, EVERYTHING, PICTURE_CASES, PictureCase, hard_depths
-from host_device import BridgedEngine
+from host_device import BridgedEngine, HostContext
 
 from semi_smd_ros.runtime import (
     CameraImage,
@@ -24,6 +24,7 @@ from semi_smd_ros.runtime import (
     label_images,
     load_engine,
 )
+from semi_smd_ros.runtime.cuda.driver import CudaError
 from semi_smd_ros.runtime.preprocess import engine_inputs, prepare_rig, rectify_images
 
 MS = 1_000_000
@@ -240,3 +241,21 @@ def test_stages_are_timed_and_nobody_rectifies_early(pipelines: Any) -> None:
     assert set(on_device.stats.summary()) == names | {'gpu rectify', 'gpu engine', 'gpu finish'}
     assert on_host.prepared is not None
     assert on_device.prepared is None
+
+
+def test_without_a_compiler_the_processor_does_its_part_and_says_why(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise CudaError('there is no NVRTC: install it')
+
+    monkeypatch.setattr('semi_smd_ros.runtime.cuda.kernels.Kernels', refuse)
+    said: list[str] = []
+    engine = BridgedEngine(tiny_model, HostContext(is_lazy=False), 6)
+    monkeypatch.setattr(engine, 'run', engine._engine.run)
+    pipeline = SurroundDepthPipeline(engine, PipelineConfig(cloud=EVERYTHING), said.append)
+    on_host = SurroundDepthPipeline(load_engine(tiny_model, threads=1), PipelineConfig(cloud=EVERYTHING))
+    frame = MIXED.frame()
+    assert_same(pipeline.process(frame), on_host.process(frame))
+    assert len(said) == 1
+    assert 'worked on by the processor: there is no NVRTC: install it' in said[0]

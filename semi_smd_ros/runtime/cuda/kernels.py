@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from .driver import CudaContext, DeviceArray, Stream
+from .driver import CudaError as CudaError  # what making kernels raises
 from .driver_calls import DriverCalls
 from .nvrtc import find_nvrtc
 

@@ -75,6 +75,8 @@ class DeviceRectifier:
         for camera, image, remap in zip(frame.rig.cameras, frame.images, prepared.maps, strict=True):
             if image is not None:
                 check_size(camera.name, image, remap)
+        # Idle already, unless a set failed half-way.
+        self._copies.synchronize()
         self._pinned_rows.array[:] = [camera_row(*pair) for pair in zip(frame.images, prepared.maps, strict=True)]
         self._valid.array[:] = frame.camera_valid
         self._rows.copy_from(self._pinned_rows.array, self._copies)
