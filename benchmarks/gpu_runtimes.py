@@ -51,9 +51,7 @@ class TensorRt:
     def put(self, arrays: Arrays) -> None:
         """See Runtime."""
         for name, array in arrays.items():
-            memory = self._engine.device_input(name)
-            memory.copy_from(np.ascontiguousarray(array, memory.dtype), self._stream)
-            self._stream.synchronize()
+            self._engine.device_input(name).put(array, self._stream)
 
     def run(self, use_memory: bool) -> None:
         """See Runtime."""

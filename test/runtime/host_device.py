@@ -100,6 +100,10 @@ class HostMemory:
         assert host.flags.c_contiguous
         stream.put(lambda: np.copyto(self.array, host.reshape(self.shape)))
 
+    def put(self, values: np.ndarray, stream: HostStream) -> None:
+        self.copy_from(np.ascontiguousarray(values, self.dtype), stream)
+        stream.synchronize()
+
     def copy_to(self, host: np.ndarray, stream: HostStream) -> None:
         assert host.dtype == self.dtype
         assert host.size == self.array.size

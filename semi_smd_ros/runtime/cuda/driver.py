@@ -283,6 +283,12 @@ class DeviceArray:
         with self.context.active(), _cuda_errors('a copy to the device failed'):
             self.context.driver.memcpy_htod_async(self.pointer, host, stream.raw)
 
+    def put(self, values: np.ndarray, stream: Stream) -> None:
+        """Copy `values`, converted to the array's dtype, and wait for it: for what is set once and let go of."""
+        host = np.ascontiguousarray(values, self.dtype)
+        self.copy_from(host, stream)
+        stream.synchronize()
+
     def copy_to(self, host: np.ndarray, stream: Stream) -> None:
         """Device to host. Raises ValueError for an array of another dtype, size or order."""
         self._check(host)

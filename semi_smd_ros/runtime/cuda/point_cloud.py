@@ -93,8 +93,7 @@ class DeviceCloudBuilder:
             # Bounds are compared as floats, as OpenCV does.
             voxels_per_m = 1 / config.voxel_size if config.voxel_size > 0 else 0.0
             limits = [config.min_range, config.max_range, config.min_height, config.max_height, config.min_confidence]
-            self._limits.copy_from(np.array([*limits, voxels_per_m], np.float32), stream)
-            stream.synchronize()
+            self._limits.put(np.array([*limits, voxels_per_m]), stream)
             self._config = config
 
     def _fit_grid(self, rig: Rig, stride: int, stream: Stream) -> None:
@@ -120,12 +119,11 @@ class DeviceCloudBuilder:
         for array, values in (
             (self._grid, np.array([cameras, rows, columns, stride, height, width])),
             (self._rays, rays),
-            (self._origins, np.ascontiguousarray(rig.base_T_cam_n44[:, :3, 3])),
+            (self._origins, rig.base_T_cam_n44[:, :3, 3]),
             (self._label_rows, nearest(height, label_height)[::stride]),
             (self._label_columns, nearest(width, label_width)[::stride]),
         ):
-            array.copy_from(np.ascontiguousarray(values, array.dtype), stream)
-            stream.synchronize()
+            array.put(values, stream)
 
     def _voxel_table(self) -> tuple[DeviceArray, DeviceArray]:
         """Keys and first points of a hash table that is never more than half full."""

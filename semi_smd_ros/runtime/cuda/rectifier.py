@@ -57,15 +57,12 @@ class DeviceRectifier:
         self._pinned_rows = context.pinned_array((n, len(FIELDS)), np.int32)
         self._told = context.event()
         self._slots: list[_Slot | None] = [None] * n
-        greys = unit_levels(np.arange(_GREYS, dtype=np.uint8)[None])[0].astype(images.dtype)
-        self._levels.copy_from(np.ascontiguousarray(greys), self._copies)
-        self._copies.synchronize()
+        self._levels.put(unit_levels(np.arange(_GREYS, dtype=np.uint8)[None])[0], self._copies)
 
     def prepare(self, prepared: PreparedRig) -> None:
         """Take the maps of a rig."""
-        self._map.copy_from(np.stack([_map_entries(remap) for remap in prepared.maps]), self._copies)
-        self.known.copy_from(prepared.known_nhw.astype(np.uint8), self._copies)
-        self._copies.synchronize()
+        self._map.put(np.stack([_map_entries(remap) for remap in prepared.maps]), self._copies)
+        self.known.put(prepared.known_nhw, self._copies)
 
     def upload(self, frame: SurroundFrame, prepared: PreparedRig) -> bool:
         """Begin to bring a set's bytes to the GPU; returns whether memory was made anew for it.

@@ -53,8 +53,7 @@ class DeviceStages:
         self._labels = context.device_array(labels.shape, np.uint8)
         self._label_rows, self._label_columns = (context.device_array((size,), np.int32) for size in labels.shape[1:])
         for array, of in ((self._label_rows, height), (self._label_columns, width)):
-            array.copy_from(nearest(array.shape[0], of).astype(np.int32), self._work)
-            self._work.synchronize()
+            array.put(nearest(array.shape[0], of), self._work)
         self._pinned: dict[int, PinnedArray] = {}
         self._graphs = GraphCache(context) if use_graph else None
         self._cloud = DeviceCloudBuilder(
@@ -76,9 +75,7 @@ class DeviceStages:
             ('intrinsics', prepared.rectified.intrinsics_n33),
             ('base_T_cam', prepared.rectified.base_T_cam_n44),
         ):
-            array = self._engine.device_input(name)
-            array.copy_from(np.ascontiguousarray(values, array.dtype), self._work)
-            self._work.synchronize()
+            self._engine.device_input(name).put(values, self._work)
         return prepared
 
     def preprocess(self, frame: SurroundFrame, prepared: PreparedRig) -> None:
