@@ -49,6 +49,11 @@ def node_status(state: str, problem: str, clock_stands_s: float) -> DiagnosticSt
     return status('node', OK, 'active', values)
 
 
+def configuring_status(text: str) -> DiagnosticStatus:
+    """What the node is doing while it is being configured."""
+    return status('node', WARN, f'the node is being configured: {text}', {'state': 'configuring'})
+
+
 def ahead_s(index: int, cameras: Sequence[CameraStats]) -> float:
     """Seconds by which a camera's stamps are ahead of the other cameras' (the median of those that send; of an even
     number, the middle one nearer to none)."""

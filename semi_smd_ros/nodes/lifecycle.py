@@ -203,6 +203,12 @@ class SurroundDepthNode(LifecycleNode):
             statuses += self._session.statuses(now.nanoseconds)
         self._diagnostics.publish(diagnostics.array_of(statuses, now.to_msg(), self.get_fully_qualified_name()))
 
+    def publish_progress(self, text: str) -> None:
+        """Say on /diagnostics what takes so long while the node is being configured; for any thread."""
+        statuses = [diagnostics.configuring_status(text)]
+        now = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostics.array_of(statuses, now, self.get_fully_qualified_name()))
+
     def report(self, error: Exception) -> None:
         """Log what a callback has raised; the node goes on."""
         self._log.error(('callback', type(error).__name__), f'a callback failed: {type(error).__name__}: {error}')

@@ -76,7 +76,9 @@ class Session:
             cameras=len(names),
             precision=values['precision'],
             plan_folder=Path(values['plan_cache']).expanduser() if values['plan_cache'] else None,
-            report=engine_report(node.get_logger(), values['diagnostics.log_period']),
+            report=engine_report(
+                node.get_logger(), values['diagnostics.log_period'], node.publish_progress, values['diagnostics.period']
+            ),
         )
         self._closing.callback(self.engine.close)
         spec = self.engine.spec

@@ -55,3 +55,29 @@ def test_parses_and_builds(cameras: int, precision: str) -> None:
     assert len(built.plan) > 1_000_000
     assert told == sorted(told)
     assert told[-1] > 0.8
+
+
+def test_tensorrt_sees_the_precision_that_the_network_asks_for() -> None:
+    """Layers carry the names of their ONNX nodes, and in the mixed model exactly those of the scopes are in FP16."""
+    pytest.importorskip('tensorrt_rtx', reason='the wheel tensorrt-rtx is not installed')
+    from semi_smd_ros.runtime.engine.tensorrt_api import adapt
+    from semi_smd_ros.runtime.engine.tensorrt_build import onnx_name
+
+    trt = adapt('tensorrt_rtx', None)
+    module = trt.module
+    builder = module.Builder(trt.log.adapter)
+    network = builder.create_network(trt.bit('NetworkDefinitionCreationFlag', 'STRONGLY_TYPED'))
+    parser = module.OnnxParser(network, trt.log.adapter)
+    assert parser.parse(mixed_precision(SHIPPED.read_bytes(), FP16_SCOPES))
+    names = {node.name for node in onnx.load(str(SHIPPED)).graph.node}
+    costly = {module.LayerType.CONVOLUTION, module.LayerType.MATRIX_MULTIPLY, module.LayerType.NORMALIZATION}
+    halves = 0
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        if layer.type in costly:
+            name = onnx_name(layer)
+            assert name in names
+            is_half = layer.get_output(0).dtype == module.DataType.HALF
+            assert is_half != needs_fp32(name), name
+            halves += is_half
+    assert halves > 40

@@ -31,6 +31,9 @@ class HostContext:
     def stream(self) -> HostStream:
         return HostStream(self)
 
+    def synchronize(self) -> None:
+        assert self.is_open
+
     def close(self) -> None:
         assert self.alive == 0
         self.is_open = False

@@ -43,7 +43,7 @@ int cuDeviceGet(int *device, int ordinal) {
 int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Pretended GPU", size); return OK; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)2 << 30; return OK; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : 0;
+  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 16 ? 14 : 0;
   return OK;
 }
 int cuGetErrorString(int code, const char **text) {

@@ -17,14 +17,17 @@ from semi_smd_ros.runtime.cuda.driver import DeviceInfo
 from semi_smd_ros.runtime.engine.contract import INPUTS, OUTPUTS
 from semi_smd_ros.runtime.engine.tensorrt_api import Log, TensorRT
 
-GPU = DeviceInfo(0, 'Orin', (8, 7), 32 << 30, True, (12, 6))
+GPU = DeviceInfo(0, 'Orin', (8, 7), 32 << 30, True, (12, 6), 16)
 N, H, W = 2, 48, 80
 SHAPES = {
     'images': (N, 3, H, W), 'intrinsics': (N, 3, 3), 'base_T_cam': (N, 4, 4), 'camera_valid': (N,),
     'memory': (N, 4, 6, 10), 'memory_valid': (1,), 'depth': (N, 1, H, W), 'confidence': (N, 1, H, W),
     'semantics': (N, 6, 10), 'memory_out': (N, 4, 6, 10), 'ego_motion': (4, 4),
 }  # fmt: skip
-LAYERS = ('/network/encoder/stem/Conv', '/network/ground/Solve', 'helper', '/network/heads/depth/Conv', '/Shape')
+LAYERS = (
+    '/network/encoder/stem/Conv', 'ONNXTRT_Broadcast', '/network/ground/Solve', 'ONNXTRT_Broadcast_2',
+    '/network/heads/depth/Conv', '/Shape',
+)  # fmt: skip
 
 
 def tensorrt(version: str) -> TensorRT:
@@ -34,7 +37,7 @@ def tensorrt(version: str) -> TensorRT:
 
 
 def answer_build(module: Skeleton) -> None:
-    """A network with the contract's tensors and five layers, and a builder that builds."""
+    """A network with the contract's tensors and six layers, and a builder that builds."""
 
     def tensor(name: str, shape: tuple[int, ...], dtype: str = 'FLOAT', is_execution_tensor: bool = True) -> Any:
         made = module.ITensor.__new__(module.ITensor)
@@ -45,7 +48,7 @@ def answer_build(module: Skeleton) -> None:
     def layer(name: str) -> Any:
         made = module.ILayer.__new__(module.ILayer)
         made.__dict__.update(_num_outputs=1, _type=module.LayerType.CONVOLUTION)
-        if name == 'helper':
+        if name.startswith('ONNXTRT'):
             made.name, made.metadata = name, ''
         else:
             made.name, made.metadata = f'{name}_12', f'[ONNX Layer: {name}]'
@@ -88,7 +91,7 @@ def answer_run(module: Skeleton) -> None:
         return running
 
     def execute(running: Any, stream_handle: int) -> bool:
-        assert stream_handle == 1234
+        assert stream_handle
         addresses = running.__dict__['addresses']
         feed = {name: at(addresses[name], SHAPES[name], dtypes[name]) for name in INPUTS}
         for name, result in zip(OUTPUTS, running.__dict__['session'].run(list(OUTPUTS), feed), strict=True):

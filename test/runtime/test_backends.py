@@ -110,3 +110,14 @@ def test_unknown_names_are_refused_with_the_known_ones(tiny_model: Path, backend
 def test_tensorrt_wants_to_know_the_number_of_cameras(tiny_model: Path) -> None:
     with pytest.raises(ModelError, match='built for a number of cameras; expected one, got none'):
         load_engine(tiny_model, backend='tensorrt')
+
+
+def test_a_vehicle_that_loads_built_plans_needs_neither_onnx_nor_onnxruntime(no_driver: Path, tiny_model: Path) -> None:
+    code = """
+for name in ('onnx', 'onnxruntime', 'torch', 'pycuda'):
+    sys.modules[name] = None
+import semi_smd_ros.runtime.engine.tensorrt_plan
+load('tensorrt', cameras=2)
+"""
+    (refused,) = run(no_driver, tiny_model, code)
+    assert refused.startswith('refused: no NVIDIA driver (')

@@ -56,7 +56,7 @@ except CudaError as error:
 def test_the_device_is_told(pretended: Path) -> None:
     said = refusal(pretended)
     assert "found DeviceInfo(ordinal=0, name='Pretended GPU', capability=(8, 7), memory_bytes=2147483648" in said
-    assert 'cuda_version=(13, 1)' in said
+    assert 'cuda_version=(13, 1), multiprocessors=14)' in said
 
 
 def test_a_missing_driver_is_named(tmp_path: Path) -> None:
@@ -101,6 +101,7 @@ def use(context):
     there.copy_to(host.array, stream)
     end.record(stream)
     stream.synchronize()
+    context.synchronize()
     assert host.array[2, 4] == 14 and there.nbytes == 60 and end.since_ms(start) >= 0
     there.fill_zero(stream)
     there.copy_to(host.array, stream)

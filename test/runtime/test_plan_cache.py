@@ -19,7 +19,7 @@ from semi_smd_ros.runtime.engine.contract import BackendError
 from semi_smd_ros.runtime.engine.plan_cache import PlanCache, PlanKey, StoredPlan, default_folder
 
 ROOT = Path(__file__).parents[2]
-KEY = PlanKey('tiny', 'a' * 64, '10.3.0', 'Orin', (8, 7), 'fp16', True, 6, 48, 80)
+KEY = PlanKey('tiny', 'a' * 64, '10.3.0', 'Orin', (8, 7), 16, 'fp16', True, 6, 48, 80)
 PLAN = StoredPlan(b'\x00plan' * 1000, {'seconds': 1.0, 'metadata': {'name': 'tiny'}})
 
 
@@ -65,6 +65,7 @@ def test_a_plan_is_built_once_and_read_from_then_on(private: Path) -> None:
     'change',
     [
         {'model_sha256': 'b' * 64}, {'tensorrt': '10.3.1'}, {'gpu': 'Xavier'}, {'capability': (7, 2)},
+        {'multiprocessors': 8},
         {'precision': 'fp32'}, {'is_typed': False}, {'cameras': 5}, {'height': 96}, {'width': 96}, {'recipe': 0},
     ],
     ids=lambda change: next(iter(change)),
@@ -216,7 +217,7 @@ import os, sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from semi_smd_ros.runtime.engine.plan_cache import *
-key = PlanKey('tiny', 'a' * 64, '10.3.0', 'Orin', (8, 7), 'fp16', True, 6, 48, 80)
+key = PlanKey('tiny', 'a' * 64, '10.3.0', 'Orin', (8, 7), 16, 'fp16', True, 6, 48, 80)
 def tell(text): print('told', text, flush=True)
 def build():
     print('building', flush=True)

@@ -72,9 +72,13 @@ def test_by_flags_what_is_not_in_the_scopes_stays_in_fp32(version: str) -> None:
     trt = tensorrt(version)
     build_plan(trt, request('fp16', is_typed=False))
     module: Any = trt.module
-    # /network/ground/Solve and the helper; encoder and heads are free, the shape is an integer.
+    # What is solved, and what the parser put in for it; encoder and heads are free, and the shape is an integer.
     assert module.of('ILayer', 'precision') == [(module.DataType.FLOAT,)] * 2
     assert module.of('ILayer', 'set_output_type') == [(0, module.DataType.FLOAT)] * 2
+    network: Any = module.INetworkDefinition.__new__(module.INetworkDefinition)
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    kept = [layer.name for layer in layers if layer.precision == module.DataType.FLOAT]
+    assert kept == ['ONNXTRT_Broadcast', '/network/ground/Solve_12']
 
 
 @pytest.mark.parametrize('version', VERSIONS)
@@ -253,6 +257,15 @@ def test_what_does_not_fit_the_engine_is_refused(tiny_model: Path) -> None:
     with pytest.raises(ModelError, match=r'input intrinsics has shape \(3, 3\); expected \(2, 3, 3\)'):
         made.run(wrong, use_memory=False)
     made.close()
+    plain = module.answers['ICudaEngine', 'get_tensor_dtype']
+    module.answers['ICudaEngine', 'get_tensor_dtype'] = lambda made, name: (
+        module.DataType.HALF if name == 'memory_out' else plain(made, name)
+    )
+    context = HostContext()
+    stored = StoredPlan(tiny_model.read_bytes(), made.record)
+    with pytest.raises(ModelError, match='memory is float32, memory_out float16'):
+        open_plan(TensorRT(module, Log(module), GPU), context, stored, tiny_model)  # type: ignore[arg-type]
+    assert context.alive == 0
     module.answers['Runtime', 'deserialize_cuda_engine'] = lambda *_: None
     trt = TensorRT(module, Log(module), GPU)
     assert open_plan(trt, HostContext(), StoredPlan(b'foreign', {}), tiny_model) is None  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ NO_DRIVER = (
 )
 PYCUDA_HINT = 'python3 -m pip install pycuda (it is compiled: nvcc must be on the PATH, g++ installed)'
 # Numbers of the driver's attributes (CUdevice_attribute in cuda.h).
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED = 75, 76, 18
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR, _INTEGRATED, _MULTIPROCESSORS = 75, 76, 18, 16
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
 
 
@@ -37,7 +37,10 @@ class CudaError(RuntimeError):
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """One GPU as the driver tells it. `cuda_version` is the newest CUDA that the driver runs, such as (13, 0)."""
+    """One GPU as the driver tells it. `cuda_version` is the newest CUDA that the driver runs, such as (13, 0).
+
+    `multiprocessors` tells GPUs apart that bear one name, as the models of Jetson Orin do.
+    """
 
     ordinal: int
     name: str
@@ -45,6 +48,7 @@ class DeviceInfo:
     memory_bytes: int
     is_integrated: bool
     cuda_version: tuple[int, int]
+    multiprocessors: int
 
 
 def find_device(ordinal: int = 0) -> DeviceInfo:
@@ -80,6 +84,7 @@ def find_device(ordinal: int = 0) -> DeviceInfo:
         memory.value,
         bool(attribute(_INTEGRATED)),
         (version.value // 1000, version.value % 1000 // 10),
+        attribute(_MULTIPROCESSORS),
     )
 
 
@@ -160,6 +165,11 @@ class CudaContext:
     def pinned_array(self, shape: Sequence[int], dtype: Any) -> PinnedArray:
         """Page-locked host memory for an array, from and to which copies overlap with work on the GPU."""
         return self.own(PinnedArray(self, shape, dtype))
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was given. Raises CudaError when some of it failed."""
+        with self.active(), _cuda_errors('the work on the device failed'):
+            self.driver.Context.synchronize()
 
     def memory_bytes(self) -> tuple[int, int]:
         """Free and total memory of the device, bytes."""

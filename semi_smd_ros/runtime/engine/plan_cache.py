@@ -33,13 +33,17 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class PlanKey:
-    """All that a plan depends on. `is_typed`: precision by the types in the ONNX file, not by flags."""
+    """All that a plan depends on. `is_typed`: precision by the types in the ONNX file, not by flags.
+
+    `multiprocessors` tells GPUs of one name apart.
+    """
 
     name: str
     model_sha256: str
     tensorrt: str
     gpu: str
     capability: tuple[int, int]
+    multiprocessors: int
     precision: str
     is_typed: bool
     cameras: int
@@ -57,7 +61,7 @@ class PlanKey:
     @property
     def builder(self) -> str:
         """Name of the timing cache: measurements of one TensorRT version on one GPU."""
-        return f'timing-{_sha256(f"{self.tensorrt} {self.gpu} {self.capability}".encode())[:16]}'
+        return f'timing-{_sha256(f"{self.tensorrt} {self.gpu} {self.capability} {self.multiprocessors}".encode())[:16]}'
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import atexit
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +67,13 @@ class TensorRTEngine:
         if self._execution is None:
             raise ModelError(f'{path}: no memory on the GPU to run it: {trt.log.take_errors()}')
         self._has_memory = False
-        shapes = self._bind()
-        key = record['key']
-        self.spec = read_spec(
-            {name: shapes[name] for name in INPUTS if name in shapes},
-            {name: shapes[name] for name in OUTPUTS if name in shapes},
-            record['metadata'],
-            f'{path} (its plan)',
-            backend=f'TensorRT {key["tensorrt"]} on {key["gpu"]}',
-            precision=key['precision'],
-            sha256=key['model_sha256'],
-        )
-        self._allocate(shapes)
+        # Where nobody closes it, before the context, which has its own call there: TensorRT cannot be freed after it.
+        atexit.register(self.release)
+        try:
+            self._set_up(record)
+        except BaseException:
+            self.release()
+            raise
 
     def run(self, inputs: EngineInputs, use_memory: bool) -> EngineOutputs:
         """One set of host arrays; see the contract. The next run overwrites what is returned."""
@@ -158,16 +155,22 @@ class TensorRTEngine:
         self._has_memory = False
 
     def release(self) -> None:
-        """Free the engine and its arrays; the context, which others may use, stays."""
-        if self._execution is not None and self.context.is_open:
+        """Wait for what is under way, then free the engine and its arrays; the context, which others may use, stays."""
+        atexit.unregister(self.release)
+        if self._execution is None or not self.context.is_open:
+            return
+        try:
+            self.context.synchronize()
+        finally:
             with self.context.active():
                 # TensorRT wants them freed in this order.
                 self._execution = None
                 self._engine = None
                 self._runtime = None
-            for resource in reversed(self._owned):
-                resource.free()
-        self._owned = []
+            with ExitStack() as freeing:
+                for resource in self._owned:
+                    freeing.callback(resource.free)
+            self._owned = []
 
     def close(self) -> None:
         """Free the engine, its arrays and its context; a closed engine cannot run."""
@@ -186,6 +189,25 @@ class TensorRTEngine:
         if name not in names:
             raise KeyError(f'{name} is not a tensor to be read or written here; expected one of {", ".join(names)}')
         return self._arrays[name]
+
+    def _set_up(self, record: dict[str, Any]) -> None:
+        shapes = self._bind()
+        key = record['key']
+        self.spec = read_spec(
+            {name: shapes[name] for name in INPUTS if name in shapes},
+            {name: shapes[name] for name in OUTPUTS if name in shapes},
+            record['metadata'],
+            f'{self.path} (its plan)',
+            backend=f'TensorRT {key["tensorrt"]} on {key["gpu"]}',
+            precision=key['precision'],
+            sha256=key['model_sha256'],
+        )
+        if self._dtypes['memory'] != self._dtypes['memory_out']:
+            raise ModelError(
+                f'{self.path}: memory is {self._dtypes["memory"]}, memory_out {self._dtypes["memory_out"]}: '
+                'export the model again'
+            )
+        self._allocate(shapes)
 
     def _bind(self) -> dict[str, list[Any]]:
         """Fix the inputs' shapes to those that the plan was built for; returns every tensor's shape.
@@ -221,15 +243,11 @@ class TensorRTEngine:
             return array
 
         self.stream = self.context.stream()
+        self._owned.append(self.stream)
         self._arrays = {name: device(name) for name in (*_HOST_INPUTS, *_HOST_OUTPUTS)}
         self._staged = {name: pinned(name) for name in (*_HOST_INPUTS, *_HOST_OUTPUTS)}
         self._memories = (device('memory'), device('memory'))
         self._flags = (device('memory_valid'), device('memory_valid'))
-        if self._dtypes['memory'] != self._dtypes['memory_out']:
-            raise ModelError(
-                f'{self.path}: memory is {self._dtypes["memory"]}, memory_out {self._dtypes["memory_out"]}'
-            )
         for flag, value in zip(self._flags, (0, 1), strict=True):
             flag.copy_from(np.full(flag.shape, value, flag.dtype), self.stream)
         self.stream.synchronize()
-        self._owned.append(self.stream)

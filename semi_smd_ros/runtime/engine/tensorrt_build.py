@@ -119,13 +119,18 @@ def _set_precision(trt: TensorRT, network: Any, config: Any, request: BuildReque
         config.set_flag(trt.member('BuilderFlag', 'INT8'))
     config.set_flag(trt.member('BuilderFlag', 'OBEY_PRECISION_CONSTRAINTS'))
     fp32 = trt.member('DataType', 'FLOAT')
-    for i in range(network.num_layers):
+    # A constant takes the type of its reader, a cast says its own, quantising has its own.
+    fixed = [trt.member('LayerType', kind) for kind in ('CONSTANT', 'CAST', 'QUANTIZE', 'DEQUANTIZE')]
+    node = ''
+    # From the end: what the parser puts in by itself (broadcasts, shapes) comes before the node that needs it.
+    for i in reversed(range(network.num_layers)):
         layer = network.get_layer(i)
-        if not stays_fp32(onnx_name(layer), request.fp16_scopes):
+        node = onnx_name(layer) or node
+        if not stays_fp32(node, request.fp16_scopes):
             continue
         tensors = [layer.get_output(k) for k in range(layer.num_outputs)]
-        # Shapes, indices and masks have types of their own; a constant takes that of its reader.
-        if layer.type == trt.member('LayerType', 'CONSTANT') or any(tensor.dtype != fp32 for tensor in tensors):
+        # Shapes, indices and masks have types of their own.
+        if layer.type in fixed or any(tensor.dtype != fp32 for tensor in tensors):
             continue
         if all(tensor.is_execution_tensor for tensor in tensors):
             layer.precision = fp32
@@ -134,10 +139,11 @@ def _set_precision(trt: TensorRT, network: Any, config: Any, request: BuildReque
 
 
 def onnx_name(layer: Any) -> str:
-    """The name of the ONNX node that a layer was made of: in its metadata, else its own name."""
+    """The name of the ONNX node that a layer was made of: in its metadata, else its own; '' for one of the parser's."""
     text = str(layer.metadata)
     at = text.rfind(_METADATA)
-    return text[at + len(_METADATA) :].split(']')[0] if at >= 0 else str(layer.name)
+    name = text[at + len(_METADATA) :].split(']')[0] if at >= 0 else str(layer.name)
+    return name if at >= 0 or name.startswith('/') else ''
 
 
 def _take_timing_cache(config: Any, content: bytes) -> Any:

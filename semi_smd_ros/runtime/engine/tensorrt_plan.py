@@ -93,6 +93,7 @@ def plan_key(trt: TensorRT, metadata: dict[str, Any], digest: str, options: Plan
         tensorrt=trt.version,
         gpu=device.name if device is not None else 'no GPU',
         capability=device.capability if device is not None else (0, 0),
+        multiprocessors=device.multiprocessors if device is not None else 0,
         precision=options.precision,
         is_typed=takes_types(trt, options.precision),
         cameras=options.cameras,
