@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,21 @@ import gpu_runtimes  # noqa: E402
 from gpu_report import EndToEndRow, EngineRow, GpuReport, Latency, Parity  # noqa: E402
 
 from semi_smd_ros.runtime import SurroundDepthPipeline, load_engine  # noqa: E402
+from semi_smd_ros.runtime.cuda.driver import CudaContext  # noqa: E402
 
 PAGE = ROOT / 'docs' / 'performance.md'
 OPTIONS = argparse.Namespace(sets=30, warm_up=2, cameras=2)
+
+
+@pytest.fixture
+def no_memory() -> Any:
+    """In the place of a context: of whose memory nothing is told."""
+
+    class Context:
+        def memory_bytes(self) -> tuple[int, int]:
+            return 0, 0
+
+    return Context()
 
 
 def report() -> GpuReport:
@@ -182,6 +195,22 @@ def test_a_whole_path_is_timed_and_compared(tiny_model: Path) -> None:
     assert row.parity.startswith("pictures equal, cloud equal (processor's path); ")
     with pytest.raises(gpu_runtimes.CannotRun, match='install onnxruntime-gpu'):
         gpu_paths.ort_cuda_engine(tiny_model)
+
+
+def test_what_cannot_run_here_is_told_row_by_row(no_memory: CudaContext) -> None:
+    """Every engine and every path is tried; those that cannot run cost the others nothing."""
+    model = ROOT / 'models' / 'semi_smd_small.onnx'
+    options = argparse.Namespace(sets=2, warm_up=1, cameras=6)
+    engines = gpu_engines.measure_engines('small', None, model, no_memory, options)
+    paths = gpu_paths.measure_paths('small', model, options)
+    assert [(row.runtime, row.precision) for row in engines] == list(gpu_report.ENGINES)
+    assert [row.path for row in paths] == list(gpu_report.PATHS)
+    assert all(bool(row.skipped) == (row.latency is None) for row in engines)
+    assert all(bool(row.skipped) == (row.total is None) for row in paths)
+    assert 'PyTorch is not installed' in engines[3].skipped
+    text = gpu_report.tables(GpuReport({}, 6, tuple(engines), tuple(paths)))
+    # `base` was not tried.
+    assert text.count(f'| {gpu_report.NOT_YET} |') == len(gpu_report.ENGINES) + len(gpu_report.budgets(None))
 
 
 def test_pytorch_gives_the_depth_of_the_exported_file() -> None:

@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from ..engine import Engine
 from .driver import CudaContext, DeviceArray, Stream
+
+if TYPE_CHECKING:
+    from ..engine.tensorrt import TensorRTEngine
+
+    def _is_one(engine: TensorRTEngine) -> DeviceEngine:
+        return engine
 
 
 class DeviceEngine(Engine, Protocol):
