@@ -14,6 +14,7 @@ from host_device import BridgedEngine, HostContext
 
 from semi_smd_ros.runtime import (
     CameraImage,
+    CloudConfig,
     EngineOutputs,
     InputError,
     ModelError,
@@ -25,9 +26,11 @@ from semi_smd_ros.runtime import (
     load_engine,
 )
 from semi_smd_ros.runtime.cuda.driver import CudaError
+from semi_smd_ros.runtime.engine.samples import read_samples
 from semi_smd_ros.runtime.preprocess import engine_inputs, prepare_rig, rectify_images
 
 MS = 1_000_000
+MODEL = Path(__file__).parents[2] / 'models' / 'semi_smd_small.onnx'
 CASES = [case for case in PICTURE_CASES if len(case.encodings) > 1 and not {'mono16', '16UC1'} & set(case.encodings)]
 MIXED = next(case for case in PICTURE_CASES if case.name == 'all kinds')
 ARRAYS = ('depth_nhw', 'confidence_nhw', 'semantics_nhw', 'images_nhw3')
@@ -216,6 +219,26 @@ def test_a_failed_set_leaves_a_pipeline_that_works(pipelines: Any, monkeypatch: 
     assert got.memory_reset == 'a set failed'
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
+
+
+@pytest.mark.parametrize('device', ['late', pytest.param('gpu', marks=pytest.mark.gpu)], indirect=True)
+def test_the_shipped_model_on_frames_of_a_drive(device: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real pictures, real weights, memory carried on."""
+    context, kernels = device
+    monkeypatch.setattr('semi_smd_ros.runtime.cuda.kernels.Kernels', lambda _: kernels)
+    on_device = SurroundDepthPipeline(BridgedEngine(MODEL, context, 6))
+    on_host = SurroundDepthPipeline(load_engine(MODEL, threads=1))
+    sizes = set()
+    for frame in read_samples(6):
+        got, wanted = on_device.process(frame), on_host.process(frame)
+        for config in (CloudConfig(), CloudConfig(stride=1, voxel_size=0.2, semantics=True)):
+            on_device.config = on_host.config = PipelineConfig(cloud=config)
+            cloud = on_device.cloud(got)
+            assert bytes(cloud.data) == bytes(on_host.cloud(wanted).data)
+            sizes.add(cloud.n_points)
+        assert_same(got, wanted)
+    assert len(sizes) > 2
+    assert min(sizes) > 1000
 
 
 def test_a_changed_rig_is_taken_and_one_of_another_size_refused(pipelines: Any) -> None:
