@@ -36,8 +36,19 @@ ROS_WHEELS = [
 ]
 RUNTIME = ['onnxruntime', 'opencv-python-headless<5']
 DEMO = [*RUNTIME, *ROS_WHEELS, 'rich', 'rosbags', 'typer']
-TRAIN = ['onnx', 'onnxscript', 'opencv-python-headless<5', 'rich', 'safetensors', 'torch', 'typer']
-CHECKS = ['hypothesis', 'import-linter', 'mypy', 'pytest', 'ruff', 'tensorrt-rtx', 'types-PyYAML']
+TRAIN = [
+    'lightning-fabric',
+    'onnx',
+    'onnxscript',
+    'opencv-python-headless<5',
+    'rich',
+    'safetensors',
+    'tensorboard',
+    'torch',
+    'typer',
+]
+TEACHERS = ['onnxruntime', 'safetensors', 'scipy', 'torch', 'transformers']
+CHECKS = ['hypothesis', 'import-linter', 'mypy', 'pillow', 'pytest', 'ruff', 'tensorrt-rtx', 'types-PyYAML']
 
 setup(
     name=NAME,
@@ -54,8 +65,9 @@ setup(
     extras_require={
         'demo': DEMO,
         'train': TRAIN,
+        'teachers': [*TRAIN, *TEACHERS, 'rosbags'],
         'viz': ['opencv-python-headless<5', 'rich', 'rosbags', 'typer'],
-        'test': [*DEMO, *TRAIN, *CHECKS],
+        'test': [*DEMO, *TRAIN, *TEACHERS, *CHECKS],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),

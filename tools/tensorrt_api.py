@@ -8,6 +8,7 @@ signatures. Needs a C compiler and Python 3.11 on Linux, as the wheels do:
 
     pip download --no-deps --python-version 3.11 --only-binary :all: tensorrt-bindings==8.6.1
     pip download --no-deps --python-version 3.11 --only-binary :all: tensorrt-cu12-bindings==10.3.0
+    pip download --no-deps --python-version 3.11 --only-binary :all: tensorrt-cu12-bindings==10.13.0.35
     pip download --no-deps --python-version 3.11 --only-binary :all: tensorrt-cu13-bindings==11.4.0.106
     python tools/tensorrt_api.py *.whl
 """

@@ -128,7 +128,9 @@ def synth(
 
 @app.command()
 def profile(
-    config: Annotated[str, typer.Argument(help='small, base, base_384, base_r34 or small_blind')] = 'small',
+    config: Annotated[
+        str, typer.Argument(help='small, base or another network; an unknown name shows them all')
+    ] = 'small',
     as_json: Annotated[bool, typer.Option('--json', help='print a JSON object instead of a table')] = False,
     threads: Annotated[int, typer.Option(min=1, help="ONNX Runtime's threads")] = 2,
     cameras: Annotated[int, typer.Option(min=1, max=12, help='images in a set')] = 6,
@@ -179,6 +181,43 @@ def build_engine(
     from .build_engine import run_build
 
     run_build(model, precision, cameras, cache, frames, sets, rebuild, Console())
+
+
+@app.command()
+def label(
+    source: Annotated[str, typer.Argument(help='ddad:PATH, nuscenes:PATH, rosbag:PATH or synthetic:SEED')],
+    folder: Annotated[Path, typer.Argument(help='where labels go; goes on with what is there')],
+    depth: Annotated[str, typer.Option(help='depth teacher: transformers:FOLDER, onnx:FILE or synthetic:SEED')] = '',
+    semantics: Annotated[str, typer.Option(help='semantic teacher, Cityscapes classes: as for depth')] = '',
+    limit: Annotated[int | None, typer.Option(min=1, help='only the first so many sets')] = None,
+    longest: Annotated[int, typer.Option(min=16, help='longer edge of the labels, pixels; never enlarged')] = 640,
+    context: Annotated[bool, typer.Option(help='also the pictures between the sets: sweeps of nuScenes')] = False,
+    batch: Annotated[int, typer.Option(min=1, help='pictures a teacher sees at a time')] = 8,
+    device: Annotated[str, typer.Option(help='cpu, cuda, cuda:1; without, the GPU where there is one')] = '',
+    dtype: Annotated[
+        str, typer.Option(help="a transformers teacher's precision: float32, float16, bfloat16")
+    ] = 'float32',
+) -> None:
+    """Cache what teachers say of a source's pictures: relative depth and classes, for training without ground truth.
+
+    Weights come from the disk, as safetensors or ONNX; nothing is downloaded. A run that was ended goes on where it
+    stopped. A teacher's options follow its path: transformers:FOLDER?height=518, for semantics also &threshold=0.5
+    (less sure pixels are ignored), for depth also &output=disparity or depth. What an ONNX file does not say stands in
+    a YAML beside it (docs/teachers.md).
+
+    \b
+    Examples: semi-smd label ddad:/data/ddad?split=train labels --depth transformers:/models/Depth-Anything-V2-Small-hf
+              semi-smd label rosbag:drive.mcap labels --depth onnx:/models/metric3d.onnx \\
+                --semantics transformers:/models/mask2former-swin-tiny-cityscapes-semantic?height=512
+              semi-smd label synthetic:7 labels --depth synthetic:0 --semantics synthetic:0 --limit 4
+    """
+    from rich.console import Console
+
+    from ..training.teachers import Execution
+    from .label import run_labelling
+
+    execution = Execution(batch, device, dtype)
+    run_labelling(source, folder, depth, semantics, longest, context, limit, execution, Console())
 
 
 @app.command(context_settings={'allow_extra_args': True, 'ignore_unknown_options': True}, add_help_option=False)

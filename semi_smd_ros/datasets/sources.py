@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,34 @@ def open_source(address: str, on_progress: Callable[[str, float], None] | None =
     being read and how much of it is done (0 to 1) where opening takes long.
     Raises DataError for an address or option that is unknown and for data that cannot be read.
     """
-    kind, _, rest = address.partition(':')
-    where, query = _split(rest)
-    if kind not in _OPENERS or not where:
-        raise DataError(f'source is {address!r}; expected {FORMS}')
-    pairs = [pair.partition('=') for pair in query.split('&') if pair]
-    if not all(name and equals for name, equals, _ in pairs):
-        raise DataError(f'source is {address!r}: its options cannot be read; expected {FORMS}')
-    in_address = {name: value for name, _, value in pairs}
+    kind, where, in_address = parse_address(address, _OPENERS, 'source', FORMS)
     given = {name: value for name, value in options.items() if value is not None}
     return _OPENERS[kind](address, where, Options(address, {**in_address, **given}, on_progress))
+
+
+def parse_address(address: str, kinds: Collection[str], what: str, forms: str) -> tuple[str, str, dict[str, str]]:
+    """Kind, place and options of KIND:PLACE?NAME=VALUE&...; a leading ~ of the place is the home folder.
+
+    Raises DataError, saying that `what` was expected to be one of `forms`, for a kind that is not in `kinds`, no place,
+    or options that cannot be read.
+    """
+    kind, _, rest = address.partition(':')
+    where, query = _split(rest)
+    if kind not in kinds or not where:
+        raise DataError(f'{what} is {address!r}; expected {forms}')
+    pairs = [pair.partition('=') for pair in query.split('&') if pair]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise DataError(f'{what} is {address!r}: its options cannot be read; expected {forms}')
+    return kind, where, {name: value for name, _, value in pairs}
+
+
+def absolute_address(address: str) -> str:
+    """The address of the same source from any working directory. Raises DataError for one that is no source's."""
+    kind, where, options = parse_address(address, _OPENERS, 'source', FORMS)
+    if kind != 'synthetic':
+        where = os.path.abspath(where)
+    query = '&'.join(f'{name}={value}' for name, value in options.items())
+    return f'{kind}:{where}' + (f'?{query}' if query else '')
 
 
 def _split(rest: str) -> tuple[str, str]:

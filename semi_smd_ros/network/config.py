@@ -15,7 +15,8 @@ FEATURE_STRIDE = 16
 KEY_STRIDE = 32  # attention keys are pooled to this stride, so height and width must be multiples of it
 RESNET_BLOCKS: dict[str, tuple[int, int, int]] = {'resnet18': (2, 2, 2), 'resnet34': (3, 4, 6)}
 RESNET_WIDTHS = (64, 128, 256)
-ENCODERS = ('residual', *RESNET_BLOCKS)
+EFFICIENTNETS = ('efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2')
+ENCODERS = ('residual', *RESNET_BLOCKS, *EFFICIENTNETS)
 FUSIONS = ('unified', 'separate')
 SOURCES = ('neighbours', 'memory', 'semantics')
 MEMORY_HEADER = 5  # channels of the memory before the features: valid flag, ground plane (3), log depth
@@ -31,15 +32,16 @@ class NetworkConfig:
     name: str = 'small'
     height: int = 192
     width: int = 320
-    encoder: str = 'residual'
-    """'residual' (this project's light one), 'resnet18' or 'resnet34' (torchvision's parameter names)."""
+    encoder: str = 'efficientnet_lite0'
+    """An EfficientNet-Lite, 'resnet18' or 'resnet34' (all three with published ImageNet weights), or 'residual' (this
+    project's own, the only one that can be blind)."""
     stem_width: int = 16
     """Channels of the residual encoder's stem."""
-    widths: tuple[int, int, int] = (40, 80, 144)
+    widths: tuple[int, int, int] = (32, 64, 128)
     """Channels of the encoder at strides 4, 8 and 16."""
-    blocks: tuple[int, int, int] = (1, 1, 2)
-    """Residual blocks at strides 4, 8 and 16."""
-    decoder_widths: tuple[int, int] = (64, 48)
+    blocks: tuple[int, int, int] = (0, 0, 1)
+    """Residual blocks at strides 4, 8 and 16; with an EfficientNet, those after it and the geometry have met."""
+    decoder_widths: tuple[int, int] = (80, 48)
     """Channels of the decoder at strides 8 and 4."""
     coarse_width: int = 96
     """Hidden channels of the heads at stride 16."""
@@ -89,7 +91,7 @@ class NetworkConfig:
             raise ValueError(
                 f'{self.encoder} has widths {RESNET_WIDTHS} and blocks {resnet}, got {self.widths} and {self.blocks}'
             )
-        if resnet and not self.sees_images:
+        if self.encoder != 'residual' and not self.sees_images:
             raise ValueError(f'{self.encoder} begins with pictures; a blind network takes the residual encoder')
 
     @property
@@ -116,10 +118,10 @@ def _base(name: str, height: int) -> NetworkConfig:
         name=name,
         height=height,
         width=640,
-        stem_width=32,
-        widths=(72, 144, 264),
-        blocks=(1, 2, 2),
-        decoder_widths=(112, 80),
+        encoder='efficientnet_lite2',
+        widths=(64, 128, 264),
+        blocks=(0, 1, 2),
+        decoder_widths=(128, 80),
         coarse_width=128,
         attention_width=128,
     )
@@ -129,6 +131,10 @@ CONFIGS: dict[str, NetworkConfig] = {
     'small': NetworkConfig(),
     'base': _base('base', 352),
     'base_384': _base('base_384', 384),
+    # All of its own, nothing learned from real pictures: what the default's pretrained encoder is compared with.
+    'small_residual': NetworkConfig(
+        name='small_residual', encoder='residual', widths=(40, 80, 144), blocks=(1, 1, 2), decoder_widths=(64, 48)
+    ),
     # With the encoder that published surround networks use and its ImageNet weights, for comparison; it costs more.
     'base_r34': NetworkConfig(
         name='base_r34',
@@ -143,13 +149,15 @@ CONFIGS: dict[str, NetworkConfig] = {
     ),
     # For the ablation: one block for space, one for time and one for semantics, of the same width.
     'small_separate': NetworkConfig(name='small_separate', fusion='separate'),
-    # The same decoder; what a rig's geometry tells is smooth, so a narrow encoder holds it.
+    # What a rig's geometry tells is smooth, so a narrow encoder holds it.
     'small_blind': NetworkConfig(
         name='small_blind',
+        encoder='residual',
         sees_images=False,
         stem_width=8,
         widths=(16, 32, 64),
         blocks=(0, 0, 1),
+        decoder_widths=(64, 48),
         coarse_width=32,
         attention_width=32,
         attention_heads=2,

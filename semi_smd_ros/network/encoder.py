@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The encoder shared by all cameras: RGB, and geometry channels at stride 2, to features at strides 4, 8 and 16.
 
-The geometry channels join after the stem: they are smooth, so full resolution would only cost time, and the stem stays
-free for weights that were trained on RGB alone.
+The geometry channels join after the stem, or after the whole of a pretrained encoder: they are smooth, so full
+resolution would only cost time, and weights that were trained on RGB alone keep seeing what they know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,11 +14,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semi_smd_ros.network.config import NetworkConfig
+from semi_smd_ros.network.config import EFFICIENTNETS, NetworkConfig
+from semi_smd_ros.network.efficientnet import EfficientNetLite
 from semi_smd_ros.network.geometry import PIXEL_CHANNELS
 
 CUE_STRIDE = 2
 UNUSED_IMAGENET = ('layer4.', 'fc.')  # stride 32 and the classifier
+IMAGENET_RGB = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation that published ResNet weights expect."""
+CENTRED_RGB = ((0.498, 0.498, 0.498), (0.502, 0.502, 0.502))
+"""127 and 128 of 255: those of EfficientNet-Lite."""
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -44,6 +48,8 @@ class ResidualBlock(nn.Module):
 
 class ResidualEncoder(nn.Module):
     """A light residual encoder. RGB (M,3,H,W) or None for a blind network, and cues (M,7,H/2,W/2)."""
+
+    normalisation = IMAGENET_RGB
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -89,6 +95,8 @@ class BasicBlock(nn.Module):
 class ResNetEncoder(nn.Module):
     """ResNet-18 or -34 up to stride 16. The geometry channels are added where its stem ends."""
 
+    normalisation = IMAGENET_RGB
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
@@ -124,7 +132,50 @@ class ResNetEncoder(nn.Module):
         self.load_state_dict({name: weights[name] for name in expected}, strict=False)
 
 
-def make_encoder(config: NetworkConfig) -> nn.Module:
-    """The encoder that the config names; called with (rgb, cues), it returns features at strides 4, 8 and 16."""
-    kind: Callable[[NetworkConfig], nn.Module] = ResidualEncoder if config.encoder == 'residual' else ResNetEncoder
-    return kind(config)
+class EfficientNetEncoder(nn.Module):
+    """An EfficientNet-Lite on RGB alone; its features meet the geometry channels at strides 4, 8 and 16.
+
+    Those of stride 32, which see most of the picture, are added at stride 16.
+    """
+
+    normalisation = CENTRED_RGB
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.backbone = EfficientNetLite(config.encoder)
+        *widths, at_32 = self.backbone.widths
+        pairs = zip(widths, config.widths, strict=True)
+        self.join = nn.ModuleList(conv_norm(own + PIXEL_CHANNELS, width, kernel=1) for own, width in pairs)
+        self.from_32 = conv_norm(at_32, config.widths[2], kernel=1)
+        refine = zip(config.widths, config.blocks, strict=True)
+        self.refine = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(n))) for width, n in refine)
+
+    def forward(self, rgb_m3hw: Tensor, cue_mchw: Tensor) -> list[Tensor]:
+        *features, at_32 = self.backbone(rgb_m3hw)
+        joined = []
+        for feature, join in zip(features, self.join, strict=True):
+            cue_mchw = functional.avg_pool2d(cue_mchw, 2)
+            joined.append(join(torch.cat((feature, cue_mchw), dim=1)))
+        joined[-1] = joined[-1] + functional.interpolate(self.from_32(at_32), scale_factor=2.0, mode='bilinear')
+        return [refine(functional.relu(feature)) for feature, refine in zip(joined, self.refine, strict=True)]
+
+    def load_imagenet(self, path: Path) -> None:
+        """Load published weights; see `EfficientNetLite.load_imagenet`."""
+        self.backbone.load_imagenet(path)
+
+    def keep_pretrained(self) -> None:
+        """See `EfficientNetLite.keep_pretrained`."""
+        self.backbone.keep_pretrained()
+
+
+Encoder = ResidualEncoder | ResNetEncoder | EfficientNetEncoder
+
+
+def make_encoder(config: NetworkConfig) -> Encoder:
+    """The encoder that the config names; called with (rgb, cues), it returns features at strides 4, 8 and 16.
+
+    `normalisation` is the mean and the standard deviation per channel of the RGB that it expects.
+    """
+    if config.encoder in EFFICIENTNETS:
+        return EfficientNetEncoder(config)
+    return ResidualEncoder(config) if config.encoder == 'residual' else ResNetEncoder(config)

@@ -24,9 +24,6 @@ from semi_smd_ros.network.matching import Match, TemporalMatching
 from semi_smd_ros.network.memory import Memory, recall, remember
 from semi_smd_ros.network.triangulation import depth_cue, triangulate
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, which published encoder weights expect
-IMAGE_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True)
 class NetworkInput:
@@ -141,7 +138,7 @@ class SemiSmdNetwork(nn.Module):
         cues = geometry.pixel_channels(rays, inputs.intrinsics_bn33, inputs.base_T_cam_bn44).flatten(0, 1)
         if not self.config.sees_images:
             return self.encoder(None, cues)
-        mean, std = (torch.tensor(v, device=cues.device).reshape(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+        mean, std = (torch.tensor(v, device=cues.device).reshape(3, 1, 1) for v in self.encoder.normalisation)
         rgb = (inputs.images_bn3hw - mean) / std
         return self.encoder(
             torch.where(valid_bn[..., None, None, None], rgb, torch.zeros_like(rgb)).flatten(0, 1), cues

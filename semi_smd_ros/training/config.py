@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from semi_smd_ros.network.config import CONFIGS
+from semi_smd_ros.network.config import CONFIGS, EFFICIENTNETS
 from semi_smd_ros.training.batch import Augmentation
 from semi_smd_ros.training.losses import LossWeights
 
@@ -33,6 +33,10 @@ class Stage:
     minutes: float
     batch: int
 
+    def halvings(self, full: tuple[int, int]) -> int:
+        """How often pictures of the size `full` are halved for this stage."""
+        return max(0, round(math.log2(full[0] / self.height)))
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -44,6 +48,11 @@ class TrainConfig:
     learning_rate: float = 2e-3
     final_learning_rate: float = 2e-5
     weight_decay: float = 0.02
+    encoder_rate: float = 1.0
+    """Factor of the learning rate for an encoder that begins with published weights. Below 1 its batch norm also keeps
+    its statistics and its first layers their weights."""
+    average: float = 0.998
+    """Decay of the exponential moving average of the weights, which is what is validated and saved; 0 for none."""
     seed: int = 0
     bfloat16: bool = True
     workers: int = 1
@@ -62,6 +71,25 @@ class TrainConfig:
             raise ConfigError(f'network {self.network!r} is not known; expected one of {", ".join(CONFIGS)}')
         if not self.stages:
             raise ConfigError('stages is empty; a run needs at least one')
+        full = self.full_size
+        for stage in self.stages:
+            if (stage.height * 2 ** stage.halvings(full), stage.width * 2 ** stage.halvings(full)) != full:
+                raise ConfigError(
+                    f'stage {stage.height}x{stage.width} is no half, quarter, ... of {full[0]}x{full[1]}, at which the '
+                    'pictures of all stages are rendered'
+                )
+        if self.encoder_rate < 1 and CONFIGS[self.network].encoder not in EFFICIENTNETS:
+            raise ConfigError(
+                f'encoder_rate is {self.encoder_rate} but {self.network} has the encoder '
+                f'{CONFIGS[self.network].encoder}; expected 1, or a network with one of {", ".join(EFFICIENTNETS)}'
+            )
+        if not 0 <= self.average < 1:
+            raise ConfigError(f'average is {self.average}; expected 0 (none) up to, not including, 1')
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """Height and width of the largest stage."""
+        return max((stage.height, stage.width) for stage in self.stages)
 
     @property
     def minutes(self) -> float:

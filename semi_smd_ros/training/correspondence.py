@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from semi_smd_ros.network.config import FEATURE_STRIDE
+from semi_smd_ros.network.linear import full_precision
 
 KEY_STRIDE = FEATURE_STRIDE // 2
 SAME_SURFACE = 0.1  # relative difference of depths up to which a point is taken as seen in both pictures
@@ -31,9 +32,10 @@ def previous_pixels(
     u = torch.arange(columns, device=depth.device) * FEATURE_STRIDE + offset
     v = torch.arange(rows, device=depth.device) * FEATURE_STRIDE + offset
     pixel = torch.stack((u.repeat(rows), v.repeat_interleave(columns), torch.ones_like(u).repeat(rows)))
-    point = torch.linalg.inv(intrinsics_bn33) @ pixel * depth.flatten(2)[:, :, None]
-    motion = torch.linalg.inv(base_T_cam_bn44) @ prev_T_now_b44[:, None] @ base_T_cam_bn44
-    seen = intrinsics_bn33 @ (motion[..., :3, :3] @ point + motion[..., :3, 3:])
+    with full_precision(depth.device):  # bfloat16 tells pixels apart only up to 256
+        point = torch.linalg.inv(intrinsics_bn33) @ pixel * depth.flatten(2)[:, :, None]
+        motion = torch.linalg.inv(base_T_cam_bn44) @ prev_T_now_b44[:, None] @ base_T_cam_bn44
+        seen = intrinsics_bn33 @ (motion[..., :3, :3] @ point + motion[..., :3, 3:])
     z = seen[:, :, 2]
     return seen[:, :, 0] / z, seen[:, :, 1] / z, z
 

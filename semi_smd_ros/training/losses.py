@@ -76,7 +76,8 @@ def ground_error(predicted_b3: Tensor, true_b3: Tensor) -> Tensor:
     """Mean |difference of height| of two grounds (a, b, c) at eight points GROUND_RADIUS around, metres: (B,)."""
     angle = torch.arange(8, device=predicted_b3.device) * (math.pi / 4)
     points = torch.stack((GROUND_RADIUS * angle.cos(), GROUND_RADIUS * angle.sin(), torch.ones_like(angle)))
-    return ((predicted_b3 - true_b3) @ points).abs().mean(-1)
+    difference = ((predicted_b3 - true_b3)[:, :, None] * points).sum(1)  # no product: bfloat16 would round it
+    return difference.abs().mean(-1)
 
 
 def frame_losses(

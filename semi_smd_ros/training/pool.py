@@ -47,11 +47,17 @@ def render_forever(folder: Path, height: int, width: int, first_seed: int, step:
 
 
 class SamplePool:
-    """Draws random samples from a folder that its workers fill. Use as a context manager."""
+    """Draws random samples from a folder that its workers fill. Use as a context manager.
 
-    def __init__(self, folder: Path, height: int, width: int, workers: int, capacity: int, minimum: int) -> None:
+    They are rendered at height x width and halved `halvings` times when they are drawn.
+    """
+
+    def __init__(
+        self, folder: Path, height: int, width: int, workers: int, capacity: int, minimum: int, halvings: int = 0
+    ) -> None:
         self.folder = folder / f'{height}x{width}'
         self.size = (height, width)
+        self.halvings = halvings
         self.capacity, self.minimum = capacity, minimum
         self.count = workers
         self.workers: list[BaseProcess] = []
@@ -91,9 +97,12 @@ class SamplePool:
         samples: list[Sample] = []
         for index in generator.permutation(len(paths)):
             try:
-                samples.append(Sample.load(paths[index]))
+                sample = Sample.load(paths[index])
             except FileNotFoundError:  # a worker has just replaced it by a newer one
                 continue
+            for _ in range(self.halvings):
+                sample = sample.halved()
+            samples.append(sample)
             if len(samples) == count:
                 return samples
         return self.draw(generator, count)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,6 +55,26 @@ class Sample:
     def load(cls, path: Path) -> Sample:
         with np.load(path) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+    def halved(self) -> Sample:
+        """The same moments as cameras of half the resolution would have seen them.
+
+        Pictures are averaged over 2x2 pixels; depth, semantics and moving things are those of one of the four.
+        """
+        rows, columns = (size // 2 for size in self.images_tnhw3.shape[2:4])
+        cells = self.images_tnhw3.reshape(*self.images_tnhw3.shape[:2], rows, 2, columns, 2, 3)
+        intrinsics = self.intrinsics_n33.copy()
+        intrinsics[:, :2] *= 0.5
+        intrinsics[:, :2, 2] -= 0.25  # pixel centres lie at integers: 0 and 1 become 0
+        one = (..., slice(1, None, 2), slice(1, None, 2))
+        return replace(
+            self,
+            images_tnhw3=np.round(cells.mean(axis=(3, 5), dtype=np.float32)).astype(np.uint8),
+            depth_tnhw=self.depth_tnhw[one],
+            semantics_tnhw=self.semantics_tnhw[one],
+            intrinsics_n33=intrinsics,
+            moving_tnhw=self.moving_tnhw[one],
+        )
 
 
 def rig_for_seed(seed: int, height: int, width: int) -> SyntheticRig:

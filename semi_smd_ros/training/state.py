@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run needs to continue: weights, the optimiser's moments, progress. One safetensors file, no pickle."""
+"""What a run needs to continue: weights and their average, the optimiser's moments, progress.
+
+One safetensors file, no pickle.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,13 @@ from torch import Tensor, nn
 _PROGRESS = 'progress'
 
 
-def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+def save_state(
+    path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+) -> None:
     """Write the state; the file appears whole or not at all. `progress` is anything that JSON can hold."""
-    tensors = {f'network.{name}': tensor.contiguous() for name, tensor in network.state_dict().items()}
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in (('network', network), ('averaged', averaged)):
+        tensors |= {f'{prefix}.{name}': tensor.contiguous() for name, tensor in module.state_dict().items()}
     for index, moments in optimizer.state_dict()['state'].items():
         tensors |= {f'optimizer.{index}.{name}': moment.contiguous() for name, moment in moments.items()}
     part = path.with_suffix('.part')
@@ -25,7 +32,7 @@ def save_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     part.replace(path)
 
 
-def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load_state(path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what `save_state` wrote and return its `progress`.
 
     Raises FileNotFoundError, or ValueError when the file is no such state or belongs to another network.
@@ -36,7 +43,8 @@ def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer)
         with safe_open(path, 'pt') as file:
             progress = json.loads(file.metadata()[_PROGRESS])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        network.load_state_dict({n.removeprefix('network.'): t for n, t in tensors.items() if n.startswith('network.')})
+        for prefix, module in (('network.', network), ('averaged.', averaged)):
+            module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f'{path}: not the state of a run of this network: {error}') from error
     moments: dict[int, dict[str, Tensor]] = {}

@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--workers', type=int, help="rendering processes instead of the config's")
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of the training process')
     parser.add_argument('--weights', type=Path, help='begin with the weights of this checkpoint (.safetensors)')
-    parser.add_argument('--imagenet', type=Path, help='begin with these ImageNet weights of a ResNet encoder')
+    parser.add_argument('--imagenet', type=Path, help='begin with these published ImageNet weights of its encoder')
     parser.add_argument('--resume', action='store_true', help='continue the run in the folder')
     options = parser.parse_args(arguments)
     begins = [name for name in ('weights', 'imagenet', 'resume') if getattr(options, name)]

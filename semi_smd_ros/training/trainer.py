@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -14,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
-from semi_smd_ros.network.encoder import ResNetEncoder
+from semi_smd_ros.network.encoder import EfficientNetEncoder, ResNetEncoder
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training.batch import Batch, make_batch
 from semi_smd_ros.training.config import Stage, TrainConfig
@@ -30,7 +31,7 @@ from semi_smd_ros.training.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
 
-VERSION = '0.3.0'
+VERSION = '0.4.0'
 TRAINED_ON = (
     'synthetic pictures only: six-camera frame pairs of rendered streets (semi_smd_ros.datasets.synthetic), random, '
     'DDAD-like and nuScenes-like rigs; no real picture'
@@ -53,6 +54,35 @@ def sequence_loss(network: SemiSmdNetwork, batch: Batch, weights: LossWeights) -
     return {name: torch.stack(values).mean() for name, values in sums.items()}
 
 
+def parameter_groups(network: SemiSmdNetwork, config: TrainConfig) -> list[dict[str, Any]]:
+    """Groups for the optimiser: `rate` is the factor of the learning rate; vectors (biases, norms) do not decay."""
+    slow: set[nn.Parameter] = set()
+    if config.encoder_rate < 1 and isinstance(network.encoder, EfficientNetEncoder):
+        slow = set(network.encoder.backbone.parameters())
+    groups = []
+    for rate, members in ((config.encoder_rate, slow), (1.0, set(network.parameters()) - slow)):
+        # in the network's order: a resumed run finds every moment at its parameter
+        learning = [p for p in network.parameters() if p in members and p.requires_grad]
+        for decay, matrices in ((config.weight_decay, True), (0.0, False)):
+            chosen = [p for p in learning if (p.dim() > 1) == matrices]
+            if chosen:
+                groups.append({'params': chosen, 'weight_decay': decay, 'rate': rate})
+    return groups
+
+
+@torch.no_grad()
+def update_average(averaged: SemiSmdNetwork, network: SemiSmdNetwork, decay: float, step: int) -> None:
+    """Move the averaged weights towards the network's; faster at first, when they are still far off.
+
+    Buffers (statistics of batch norm) are averages already and are copied.
+    """
+    share = 1 - min(decay, step / (step + 10))
+    for mean, value in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, share)
+    for copied, current in zip(averaged.buffers(), network.buffers(), strict=True):
+        copied.copy_(current)
+
+
 def validation_cost(figures: dict[str, float]) -> float:
     """What `best` minimises: AbsRel alone would reward hedging towards near depths, d < 1.25 does not."""
     return figures['abs_rel'] + 1 - figures['d1']
@@ -71,10 +101,12 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.generator = np.random.default_rng(config.seed)
         self.network = SemiSmdNetwork(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        decayed = [p for p in self.network.parameters() if p.dim() > 1]
-        plain = [p for p in self.network.parameters() if p.dim() <= 1]
-        groups = [{'params': decayed, 'weight_decay': config.weight_decay}, {'params': plain, 'weight_decay': 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+        if config.encoder_rate < 1 and isinstance(self.network.encoder, EfficientNetEncoder):
+            self.network.encoder.keep_pretrained()
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.network, config), lr=config.learning_rate, betas=(0.9, 0.98)
+        )
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.step = 0
         self.elapsed_s = 0.0
         self.best: dict[str, float] = {}
@@ -90,22 +122,25 @@ class Trainer:
             )
             raise CheckpointError(f'{checkpoint}: of another network: {differing}; choose its config')
         self.network.load_state_dict(given.state_dict())
+        self.averaged.load_state_dict(given.state_dict())
 
     def start_from_imagenet(self, weights: Path) -> None:
         """Begin with published weights of the encoder. Raises CheckpointError when they are not this encoder's."""
         encoder = self.network.encoder
-        if not isinstance(encoder, ResNetEncoder):
+        if not isinstance(encoder, (EfficientNetEncoder, ResNetEncoder)):
             raise CheckpointError(
-                f'{weights}: {self.network.config.name} has no ResNet encoder; expected resnet18 or resnet34'
+                f'{weights}: {self.network.config.name} has the encoder {self.network.config.encoder}; expected an '
+                'EfficientNet-Lite, resnet18 or resnet34'
             )
         try:
             encoder.load_imagenet(weights)
         except ValueError as error:
             raise CheckpointError(str(error)) from error
+        self.averaged.load_state_dict(self.network.state_dict())
 
     def resume(self) -> None:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""
-        progress = load_state(self.folder / STATE_FILE, self.network, self.optimizer)
+        progress = load_state(self.folder / STATE_FILE, self.network, self.averaged, self.optimizer)
         self.step, self.elapsed_s, self.best = progress['step'], progress['elapsed_s'], progress['best']
         self.generator = np.random.default_rng([self.config.seed, self.step])
         logger.info('resumed at step %d after %.1f minutes', self.step, self.elapsed_s / 60)
@@ -123,7 +158,8 @@ class Trainer:
         seeds = VALIDATION_SEEDS[: config.validation_scenes]
         held_out = held_out_samples(frames, seeds, stage.height, stage.width)
         self.best = self.best if self.best.get('height') == stage.height else {}  # figures differ between sizes
-        pool = SamplePool(frames, stage.height, stage.width, config.workers, config.pool_capacity, config.pool_minimum)
+        full, limits = config.full_size, (config.pool_capacity, config.pool_minimum)
+        pool = SamplePool(frames, *full, config.workers, *limits, halvings=stage.halvings(full))
         since_validation_s = 0.0
         with pool:
             samples = pool.draw(self.generator, stage.batch)
@@ -148,7 +184,7 @@ class Trainer:
         """One optimiser step; returns the loss terms. Raises FloatingPointError when the loss is not finite."""
         batch = make_batch(samples, self.config.augmentation, self.generator)
         for group in self.optimizer.param_groups:
-            group['lr'] = self.rate()
+            group['lr'] = self.rate() * group['rate']
         self.network.train()
         with torch.autocast('cpu', dtype=torch.bfloat16, enabled=self.config.bfloat16):
             terms = sequence_loss(self.network, batch, self.config.losses)
@@ -161,11 +197,12 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
         self.optimizer.step()
         self.step += 1
+        update_average(self.averaged, self.network, self.config.average, self.step)
         return values
 
     def validate(self, held_out: list[Any], stage: Stage) -> None:
         """Score, log, and write `last`, `state.safetensors` and, when the validation cost fell, `best`."""
-        figures = evaluate(self.network.eval(), held_out)
+        figures = evaluate(self.averaged, held_out)
         self.write_log({'validation': figures, 'height': stage.height})
         shown = {name: round(value, 4) for name, value in figures.items()}
         logger.info('step %d, %.1f min: %s', self.step, self.elapsed_s / 60, shown)
@@ -179,13 +216,13 @@ class Trainer:
             'minutes': self.elapsed_s / 60,
             'train_config': asdict(self.config),
         }
-        save_checkpoint(self.network, self.folder / 'last.safetensors', card)
+        save_checkpoint(self.averaged, self.folder / 'last.safetensors', card)
         cost = validation_cost(figures)
         if cost < self.best.get('cost', math.inf):
             self.best = {'cost': cost, 'height': stage.height}
-            save_checkpoint(self.network, self.folder / 'best.safetensors', card)
+            save_checkpoint(self.averaged, self.folder / 'best.safetensors', card)
         progress = {'step': self.step, 'elapsed_s': self.elapsed_s, 'best': self.best}
-        save_state(self.folder / STATE_FILE, self.network, self.optimizer, progress)
+        save_state(self.folder / STATE_FILE, self.network, self.averaged, self.optimizer, progress)
 
     def write_log(self, entry: dict[str, Any]) -> None:
         with (self.folder / 'log.jsonl').open('a') as file:

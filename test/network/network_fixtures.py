@@ -24,8 +24,8 @@ PER_CAMERA = (
 )  # fmt: skip
 SMALL = NetworkConfig(height=SIZE[0], width=SIZE[1])
 TINY = NetworkConfig(
-    name='tiny', height=32, width=64, stem_width=8, widths=(8, 8, 16), blocks=(1, 1, 1), decoder_widths=(8, 8),
-    coarse_width=16, attention_width=16, attention_heads=2, match_width=8,
+    name='tiny', height=32, width=64, encoder='residual', stem_width=8, widths=(8, 8, 16), blocks=(1, 1, 1),
+    decoder_widths=(8, 8), coarse_width=16, attention_width=16, attention_heads=2, match_width=8,
 )  # fmt: skip
 
 

@@ -77,3 +77,22 @@ def test_the_device_path_with_pycuda_and_nvrtc(tiny_model: Path, tmp_path: Path,
     assert 'modules 2' in done.stdout
     assert "'gpu engine', 'gpu finish', 'gpu rectify'" in done.stdout
     assert 'left [0, 0, 0, 0, 0, 0] 0' in done.stdout
+
+
+def test_a_call_that_the_driver_refuses_is_told_with_its_reason(pretended: Path) -> None:
+    program = """
+from semi_smd_ros.runtime.cuda.driver import CudaError
+from semi_smd_ros.runtime.cuda.driver_calls import DriverCalls
+call = DriverCalls()
+call('nothing', 'cuInit', 0)
+try:
+    call('a module cannot be loaded', 'cuModuleLoadData', None, b'')
+except CudaError as error:
+    print(error)
+"""
+    environment = {**os.environ, 'LD_LIBRARY_PATH': str(pretended), 'PYTHONPATH': str(HERE.parents[1])}
+    done = subprocess.run(
+        [sys.executable, '-c', program], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    # No context is current.
+    assert done.stdout == 'a module cannot be loaded: an error (cuModuleLoadData: CUDA error 201)\n'

@@ -195,6 +195,10 @@ def test_the_default_folder_is_made_private(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv('XDG_CACHE_HOME', 'relative')
     monkeypatch.setenv('HOME', str(tmp_path))
     assert default_folder() == tmp_path / '.cache' / 'semi_smd_ros' / 'plans'
+    monkeypatch.delenv('HOME')
+    monkeypatch.setattr(os, 'getuid', lambda: 4_000_000)
+    with pytest.raises(ModelError, match=r'no folder to keep engine plans in .*set plan_cache'):
+        default_folder()
 
 
 def test_the_timing_cache_is_shared_by_plans_of_one_builder(private: Path) -> None:

@@ -156,6 +156,70 @@ def test_int8_tells_what_it_costs(bench: Bench, tmp_path: Path) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize('bench', VERSIONS[:1], indirect=True)
+def test_constraints_that_cannot_be_obeyed_become_preferences_and_it_is_said(bench: Bench, model: Path) -> None:
+    module: Any = bench.trt.module
+    flags = module.BuilderFlag
+
+    def build(*_: Any) -> bytes | None:
+        newest = module.of('IBuilderConfig', 'set_flag')[-1]
+        return None if newest == (flags.OBEY_PRECISION_CONSTRAINTS,) else bench.parsed[-1]
+
+    module.answers['Builder', 'build_serialized_network'] = build
+    engine = bench.open(model)
+    assert any('built again with FP32 as a preference' in text for text in bench.told)
+    assert module.of('IBuilderConfig', 'set_flag')[-1] == (flags.PREFER_PRECISION_CONSTRAINTS,)
+    engine.close()
+    module.answers['Builder', 'build_serialized_network'] = lambda *_: None
+    for precision in ('fp16', 'fp32'):
+        bench.told.clear()
+        with pytest.raises(BackendError, match=f'cannot build it .{precision}'):
+            bench.open(model, precision=precision, rebuild=True)
+        assert any('preference' in text for text in bench.told) == (precision == 'fp16')
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_a_model_that_names_no_part_that_bears_it_is_refused(bench: Bench, tmp_path: Path, precision: str) -> None:
+    with pytest.raises(BackendError, match='names no fp16_scopes'):
+        bench.open(write_tiny_model(tmp_path / 'plain.onnx'), precision=precision)
+    assert bench.parsed == []
+
+
+def test_int8_is_judged_by_sets_that_it_was_not_calibrated_on(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated: list[int] = []
+    judged: list[int] = []
+    exact = tensorrt_plan.fp32_answers
+    monkeypatch.setattr(
+        tensorrt_plan,
+        'fp32_answers',
+        lambda data, path, inputs: judged.append(len(inputs)) or exact(data, path, inputs),
+    )
+    monkeypatch.setattr(
+        'semi_smd_ros.runtime.engine.quantise.quantised',
+        lambda data, path, scopes, inputs: calibrated.append(len(inputs)) or data,
+    )
+    frames = read_samples(N)
+    for sets in (1, 4, 9):
+        bench.open(
+            write_named(tmp_path / 'tiny.onnx'), precision='int8', frames=(frames * 5)[:sets], rebuild=True
+        ).close()
+    assert (calibrated, judged) == ([1, 3, 7], [1, 1, 2])
+
+
+def test_without_onnxruntime_it_is_said_before_the_build(
+    bench: Bench, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    monkeypatch.delitem(sys.modules, 'semi_smd_ros.runtime.engine.onnxruntime', raising=False)
+    with pytest.raises(BackendError, match='python3 -m pip install onnxruntime, or use precision fp32'):
+        bench.open(model)
+    assert bench.parsed == []
+
+
 def test_frames_of_ones_own_are_what_it_is_judged_by(bench: Bench, model: Path) -> None:
     engine = bench.open(model, frames=read_samples(N)[:1], source='rosbag:mine')
     assert engine.record['judged by'] == 'rosbag:mine'

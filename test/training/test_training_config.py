@@ -44,6 +44,12 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ('network: huge', "network 'huge' is not known; expected one of small"),
         ('stages: []', 'stages is empty'),
         ('stages: 3', 'stages is 3, expected a list'),
+        (
+            'stages: [{height: 64, width: 96, minutes: 1, batch: 1}, {height: 160, width: 224, minutes: 1, batch: 1}]',
+            'stage 64x96 is no half, quarter, ... of 160x224',
+        ),
+        ('{network: small_blind, encoder_rate: 0.1}', 'encoder_rate is 0.1 but small_blind has the encoder residual'),
+        ('average: 1.0', r'average is 1.0; expected 0 \(none\) up to, not including, 1'),
         ('stages: [{height: 64}]', r'stages\[0\]: .* missing .*width.*; expected height, width, minutes, batch'),
         ('- 1', 'the file holds .1., expected a mapping'),
         ('a: [', 'not YAML'),
@@ -66,8 +72,8 @@ def test_a_run_begins_in_one_way(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_imagenet_weights_need_their_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([str(CONFIGS[0]), str(tmp_path), '--imagenet', 'resnet34.safetensors'])
-    assert 'has no ResNet encoder' in capsys.readouterr().err
+        main([str(CONFIGS[0].with_name('small_blind.yaml')), str(tmp_path), '--imagenet', 'resnet34.safetensors'])
+    assert 'small_blind has the encoder residual; expected an EfficientNet-Lite' in capsys.readouterr().err
 
 
 def test_the_command_line_names_a_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,9 +73,15 @@ class StoredPlan:
 
 
 def default_folder() -> Path:
-    """`$XDG_CACHE_HOME/semi_smd_ros/plans`, or `~/.cache/semi_smd_ros/plans`."""
+    """`$XDG_CACHE_HOME/semi_smd_ros/plans`, or `~/.cache/semi_smd_ros/plans`.
+
+    Raises ModelError for a user without a home.
+    """
     base = os.environ.get('XDG_CACHE_HOME', '')
-    root = Path(base) if os.path.isabs(base) else Path.home() / '.cache'
+    try:
+        root = Path(base) if os.path.isabs(base) else Path.home() / '.cache'
+    except RuntimeError as error:
+        raise ModelError(f'there is no folder to keep engine plans in ({error}): set plan_cache, or --cache') from error
     return root / 'semi_smd_ros' / 'plans'
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .contract import EngineInputs, EngineOutputs
+from .contract import BackendError, EngineInputs, EngineOutputs
 from .samples import run_samples
 
 # Relative depth error at the 99th percentile. The shipped model, rounded to FP16 (`rounded_to_fp16`), has 0.56 % on the
@@ -71,9 +71,17 @@ def _badness(difference: DepthDifference) -> float:
 
 
 def fp32_answers(model: bytes, path: Path, inputs: Sequence[EngineInputs]) -> list[EngineOutputs]:
-    """What the model says in FP32: ONNX Runtime on the CPU, the same arithmetic on every machine."""
-    from .onnxruntime import OnnxRuntimeEngine
+    """What the model says in FP32: ONNX Runtime on the CPU, the same arithmetic on every machine.
 
+    Raises BackendError where ONNX Runtime is not installed.
+    """
+    try:
+        from .onnxruntime import OnnxRuntimeEngine
+    except ImportError as error:
+        raise BackendError(
+            f'{path}: a lower precision is compared with ONNX Runtime, which does not load ({error}): '
+            'python3 -m pip install onnxruntime, or use precision fp32'
+        ) from error
     engine = OnnxRuntimeEngine(model, path, '')
     try:
         return run_samples(engine, inputs)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .contract import BackendError, EngineInputs
+from .contract import EngineInputs
 from .mixed_precision import import_onnx
 from .precision import stays_fp32
 
@@ -39,8 +39,6 @@ def quantised(model: bytes, path: Path, fp16_scopes: Collection[str], inputs: Se
 
     graph = onnx.load_from_string(model).graph
     left = [node.name for node in graph.node if node.op_type in COSTLY and stays_fp32(node.name, fp16_scopes)]
-    if not fp16_scopes:
-        raise BackendError(f'{path}: its metadata names no fp16_scopes, nothing that bears less than FP32')
     options = {'ActivationSymmetric': True, 'WeightSymmetric': True, 'QuantizeBias': False}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / 'fp32.onnx', Path(folder) / 'int8.onnx'

@@ -11,6 +11,7 @@ import importlib
 import logging
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,13 @@ def adapt(name: str, device: DeviceInfo | None) -> TensorRT:
     version = tuple(int(part) for part in str(module.__version__).split('.')[:2])
     if name == 'tensorrt' and version < OLDEST:
         raise BackendError(f'this is TensorRT {module.__version__}; expected 8.6 or newer: {HINT}')
-    return TensorRT(module, Log(module), device)
+    return TensorRT(module, _log_of(module), device)
+
+
+@cache
+def _log_of(module: Any) -> Log:
+    """One log for each module, for ever: TensorRT holds on to the first that it is given, whoever gave it."""
+    return Log(module)
 
 
 def numpy_dtype(dtype: Any) -> np.dtype:

@@ -21,12 +21,17 @@ SILENT_S = 5.0
 _METADATA = '[ONNX Layer: '
 
 
+class BuildError(BackendError):
+    """TensorRT has read the model and finds no way to build it as it is asked to."""
+
+
 @dataclass(frozen=True)
 class BuildRequest:
     """What to build: `model` is the ONNX file's content, `where` names it in messages.
 
     `precision` is fp32, fp16 or int8. With `is_typed` the file's own types decide (see `precision.mixed_precision`);
-    else flags do, and the layers that `fp16_scopes` (from the model's metadata) does not name stay in FP32.
+    else flags do, and the layers that `fp16_scopes` (from the model's metadata) does not name stay in FP32: they must,
+    or where TensorRT finds no way to that, without `must_obey`, they do wherever it can.
     """
 
     model: bytes
@@ -35,6 +40,7 @@ class BuildRequest:
     precision: str
     is_typed: bool
     fp16_scopes: tuple[str, ...] = ()
+    must_obey: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,7 @@ def build_plan(
     with _watched(trt, config, progress):
         plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BackendError(
+        raise BuildError(
             f'{request.where}: TensorRT {trt.version} cannot build it ({request.precision}, {request.cameras} '
             f'cameras): {trt.log.take_errors()}'
         )
@@ -111,13 +117,14 @@ def _shape(tensor: Any) -> list[Any]:
 
 
 def _set_precision(trt: TensorRT, network: Any, config: Any, request: BuildRequest) -> None:
-    """FP16 and INT8 by flags; layers that must not be, by their own constraints, which the builder has to obey."""
+    """FP16 and INT8 by flags; layers that must not be, by their own constraints."""
     if request.precision == 'fp32':
         return
     config.set_flag(trt.member('BuilderFlag', 'FP16'))
     if request.precision == 'int8':
         config.set_flag(trt.member('BuilderFlag', 'INT8'))
-    config.set_flag(trt.member('BuilderFlag', 'OBEY_PRECISION_CONSTRAINTS'))
+    kind = 'OBEY' if request.must_obey else 'PREFER'
+    config.set_flag(trt.member('BuilderFlag', f'{kind}_PRECISION_CONSTRAINTS'))
     fp32 = trt.member('DataType', 'FLOAT')
     # A constant takes the type of its reader, a cast says its own, quantising has its own.
     fixed = [trt.member('LayerType', kind) for kind in ('CONSTANT', 'CAST', 'QUANTIZE', 'DEQUANTIZE')]
@@ -198,13 +205,11 @@ def _monitor(module: Any, progress: Progress) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             # Nothing may be raised into the builder, not even by Ctrl-C: it is told to stop, and it is raised then.
             try:
-                parent, steps, _ = self.phases[phase_name]
-                self.phases[phase_name] = (parent, steps, min(step + 1, steps))
-                share = self.phases[phase_name][2] / steps
-                if parent in self.phases:
-                    _, outer, done = self.phases[parent]
-                    share = (done + share) / outer if self.phases[parent][0] is None else 0.0
-                self.share = min(max(self.share, share), 1.0)
+                # Phases of one name may run side by side, and the first to end has taken the entry with it.
+                parent, steps, _ = self.phases.get(phase_name, (None, 0, 0))
+                if steps:
+                    self.phases[phase_name] = (parent, steps, min(step + 1, steps))
+                    self.share = max(self.share, self._share(phase_name))
                 progress(f'TensorRT: {phase_name}', self.share)
             except BaseException as error:  # noqa: BLE001
                 self.error = error
@@ -213,5 +218,12 @@ def _monitor(module: Any, progress: Progress) -> Any:
 
         def phase_finish(self, phase_name: str) -> None:
             self.phases.pop(phase_name, None)
+
+        def _share(self, phase_name: str) -> float:
+            parent, steps, done = self.phases[phase_name]
+            if parent is None:
+                return done / steps
+            grandparent, outer_steps, outer_done = self.phases.get(parent, ('', 1, 0))
+            return 0.0 if grandparent is not None else min((outer_done + done / steps) / outer_steps, 1.0)
 
     return Monitor()

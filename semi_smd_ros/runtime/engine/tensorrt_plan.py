@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..cuda.driver import CudaContext, CudaError
 from ..frame import SurroundFrame
-from .contract import BackendError, EngineInputs, ModelError, read_metadata
+from .contract import BackendError, EngineInputs, EngineOutputs, ModelError, read_metadata
 from .model_file import onnx_metadata
 from .plan_cache import PlanCache, PlanKey, StoredPlan
 from .plan_check import FP16_BOUND, INT8_DOUBTFUL, DepthDifference, compare, fp32_answers, is_refused, worst_scope
@@ -20,7 +21,7 @@ from .report import Report
 from .samples import read_samples, run_samples, sample_inputs
 from .tensorrt import TensorRTEngine, open_plan
 from .tensorrt_api import TensorRT, load_tensorrt
-from .tensorrt_build import BuildRequest, build_plan
+from .tensorrt_build import BuildError, BuildRequest, BuiltPlan, build_plan
 
 
 @dataclass(frozen=True)
@@ -140,36 +141,52 @@ class _Maker:
             f'building a TensorRT {key.tensorrt} engine of {self.path} for {key.cameras} cameras in {key.precision} on '
             f'{key.gpu}: this takes minutes, once; it is kept in {self.cache.folder}'
         )
+        # What the plan will be held against comes first: it takes seconds, and may show what is missing.
+        reference = None if key.precision == 'fp32' else fp32_answers(self.data, self.path, self._judged())
         request = BuildRequest(
             self._model(), str(self.path), key.cameras, key.precision, key.is_typed, self.scopes
         )  # fmt: skip
-        built = build_plan(self.trt, request, self.report.progress, self.cache.read_timing(key))
+        built = self._build(request)
         self.cache.write_timing(key, built.timing_cache)
         record: dict[str, Any] = {
             'key': asdict(key),
             'metadata': self.metadata,
             'seconds': round(time.monotonic() - begin, 1),
-            'judged by': self.options.source,
         }
         stored = StoredPlan(built.plan, record)
-        if key.precision == 'fp32':
+        if reference is None:
             return stored
         self.report.progress(f'comparing {key.precision} with FP32', None)
-        inputs = self._inputs()
-        reference = fp32_answers(self.data, self.path, inputs)
-        difference = self._difference(stored, inputs, reference)
-        record['difference from FP32'] = difference.as_json()
+        difference = self._difference(stored, reference)
+        record |= {'judged by': self.options.source, 'difference from FP32': difference.as_json()}
         self.report.tell(f'{key.precision} against FP32 on {self.options.source}: {difference}')
         if key.precision == 'fp16' and is_refused(difference):
-            return StoredPlan(b'', {**record, 'refused': self._refusal(difference, inputs, reference)})
+            return StoredPlan(b'', {**record, 'refused': self._refusal(difference, reference)})
         if key.precision == 'int8' and difference.p99 > INT8_DOUBTFUL:
             self.report.tell(
                 f'INT8 costs more than {INT8_DOUBTFUL:.0%} of depth: calibrate on frames of your own cameras'
             )
         return stored
 
+    def _build(self, request: BuildRequest) -> BuiltPlan:
+        timing = self.cache.read_timing(self.key)
+        try:
+            return build_plan(self.trt, request, self.report.progress, timing)
+        except BuildError as error:
+            if request.is_typed or request.precision == 'fp32':
+                raise
+            self.report.tell(f'{error}; it is built again with FP32 as a preference, and judged by what comes out')
+        return build_plan(self.trt, replace(request, must_obey=False), self.report.progress, timing)
+
     def _model(self) -> bytes:
         """The model in the precision that is asked for, where its file has to tell it."""
+        if self.key.precision == 'fp32':
+            return self.data
+        if not self.scopes:
+            raise BackendError(
+                f'{self.path}: its metadata names no fp16_scopes, parts that bear less than FP32: export it again with '
+                'this release, or use precision fp32'
+            )
         if self.key.precision == 'int8':
             from .quantise import quantised
 
@@ -178,13 +195,14 @@ class _Maker:
                     'INT8 is calibrated on the frames of the package: semi-smd build-engine --frames takes yours'
                 )
             self.report.progress('calibrating INT8', None)
-            return quantised(self.data, self.path, self.scopes, self._inputs())
-        if self.key.precision == 'fp16' and self.key.is_typed:
+            return quantised(self.data, self.path, self.scopes, self._calibrating())
+        if self.key.is_typed:
             from .mixed_precision import mixed_precision
 
             return mixed_precision(self.data, self.scopes)
         return self.data
 
+    @cached_property
     def _inputs(self) -> list[EngineInputs]:
         key, given = self.key, self.options.frames
         frames = read_samples(key.cameras) if given is None else given
@@ -192,23 +210,33 @@ class _Maker:
             raise ModelError(f'{self.options.source}: expected sets of {key.cameras} cameras, those that are built for')
         return sample_inputs(frames, key.width, key.height)
 
-    def _difference(self, stored: StoredPlan, inputs: list[EngineInputs], reference: list[Any]) -> DepthDifference:
+    def _calibrating(self) -> list[EngineInputs]:
+        """The sets on which INT8 is calibrated: those before the ones by which it is judged, if there are enough."""
+        judged = len(self._judged())
+        return self._inputs[:-judged] if len(self._inputs) > judged else self._inputs
+
+    def _judged(self) -> list[EngineInputs]:
+        """The sets by which a plan is judged: all of them, for INT8 the last quarter of four or more."""
+        count = len(self._inputs)
+        return self._inputs[-(count // 4) :] if self.key.precision == 'int8' and count >= 4 else self._inputs
+
+    def _difference(self, stored: StoredPlan, reference: list[EngineOutputs]) -> DepthDifference:
         engine = open_plan(self.trt, self.context, stored, self.path)
         if engine is None:
             raise BackendError(f'{self.path}: TensorRT {self.trt.version} cannot use the plan that it has just built')
         try:
-            return compare(reference, run_samples(engine, inputs))
+            return compare(reference, run_samples(engine, self._judged()))
         finally:
             engine.release()
 
-    def _refusal(self, difference: DepthDifference, inputs: list[EngineInputs], reference: list[Any]) -> str:
+    def _refusal(self, difference: DepthDifference, reference: list[EngineOutputs]) -> str:
         text = (
             f'{self.path}: FP16 is refused, it differs from FP32 by more than {FP16_BOUND:.0%} at the 99th percentile: '
             f'{difference}'
         )
         self.report.progress('looking for what does not bear FP16', None)
         try:
-            scope, its = worst_scope(self.data, self.path, self.scopes, inputs, reference)
+            scope, its = worst_scope(self.data, self.path, self.scopes, self._judged(), reference)
             text += f'; the worst part is {scope or "none"} ({its.p99:.2%} alone)'
         except BackendError as error:
             text += f'; the worst part is not known ({error})'
