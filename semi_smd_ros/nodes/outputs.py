@@ -84,7 +84,7 @@ class Outputs:
         for i, header in enumerate(headers):
             if not depth.camera_valid[i] or header is None:
                 continue
-            if depth.depth_nhw.size and _heard(self._depths[i]):
+            if depth.has_depth and _heard(self._depths[i]):
                 self._depths[i].publish(depth_message(depth.depth_nhw[i], header, self._depth_encoding))
             if _heard(self._infos[i]):
                 self._infos[i].publish(camera_info_message(depth.rectified.cameras[i].model, header))

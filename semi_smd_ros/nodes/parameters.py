@@ -74,6 +74,10 @@ PARAMETERS: tuple[Parameter, ...] = (
         'plan_cache', '', 'unconfigured',
         "Folder of TensorRT's plans, which nobody else may write; '' takes ~/.cache/semi_smd_ros/plans.",
     ),
+    Parameter(
+        'cuda_graph', False, 'unconfigured',
+        "Replay a TensorRT engine's sets as one CUDA graph; benchmarks/gpu.py tells whether that pays.",
+    ),
     Parameter('threads', 0, 'unconfigured', 'Threads of ONNX Runtime on the CPU; 0 takes every core.', 0, 256),
     Parameter(
         'max_engine_failures', 10, 'live',
@@ -188,7 +192,7 @@ def cloud_config(current: dict[str, Any]) -> CloudConfig:
 
 def pipeline_config(current: dict[str, Any]) -> PipelineConfig:
     """The pipeline's settings."""
-    return PipelineConfig(max_gap_s=current['temporal.max_gap'], cloud=cloud_config(current))
+    return PipelineConfig(current['temporal.max_gap'], cloud_config(current), current['cuda_graph'])
 
 
 def sync_settings(current: dict[str, Any], cameras: int) -> dict[str, Any]:

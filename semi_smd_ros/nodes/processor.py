@@ -152,7 +152,7 @@ class SetProcessor:
             return
         depth = self._depth_of(SurroundFrame(rig, pictures, images.stamp_ns))
         # Who has subscribed since the depth was left out gets the next set.
-        cloud = self._pipeline.cloud(depth) if depth.depth_nhw.size and self._outputs.wants_cloud else None
+        cloud = self._pipeline.cloud(depth) if depth.has_depth and self._outputs.wants_cloud else None
         with self._pipeline.stats.measure('publish'):
             self._outputs.publish(depth, [None if image is None else image.header for image in received], cloud)
             if cloud is not None:
@@ -211,7 +211,7 @@ class SetProcessor:
 
     def _look_at_pictures(self, depth: SurroundDepth) -> None:
         stamps = [s if valid else None for s, valid in zip(depth.stamps_ns, depth.camera_valid, strict=True)]
-        for i, odd in enumerate(self._watch(depth.images_nhw3, stamps)):
+        for i, odd in enumerate(self._watch(depth.preview_nhw3, stamps)):
             name, stats = self._cameras[i]
             stats.picture = odd
             if odd:

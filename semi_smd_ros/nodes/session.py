@@ -90,7 +90,9 @@ class Session:
             f'{spec.name} {spec.version} ({spec.width}x{spec.height}, {spec.precision} on {spec.backend}, '
             f'trained on {spec.trained_on}, SHA-256 {spec.sha256}), {len(names)} cameras: {", ".join(names)}'
         )
-        self.pipeline = SurroundDepthPipeline(self.engine, parameters.pipeline_config(values))
+        self.pipeline = SurroundDepthPipeline(
+            self.engine, parameters.pipeline_config(values), node.get_logger().warning
+        )
         self.outputs = Outputs(node, names, base_frame, values['depth_encoding'], values['semantics'])
         self._closing.callback(self.outputs.close)
         self.transforms = TransformSource(node, values['tf.max_age'], self._on_clock_back)

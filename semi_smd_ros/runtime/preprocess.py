@@ -89,17 +89,28 @@ def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
         if image is None:
             images[i] = 0
             continue
-        if image.size != remap.source_size:
-            raise InputError(
-                'size',
-                f'camera {camera.name}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
-                f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
-            )
+        check_size(camera.name, image, remap)
         if image.rectified_hw3 is not None and image.rectified_by is remap:
             images[i] = image.rectified_hw3
             continue
         to_network_size(image, partial(_remap, remap, prepared.scratch_hw3, image.reduction), out=images[i])
     return images
+
+
+def check_size(camera: str, image: CameraImage, remap: RectifyMap) -> None:
+    """Raise InputError, naming the camera, unless `image` has the size of the calibration that `remap` is made of."""
+    if image.size != remap.source_size:
+        raise InputError(
+            'size',
+            f'camera {camera}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
+            f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
+        )
+
+
+def unit_levels(grey_hw: np.ndarray, out_hw: np.ndarray | None = None) -> np.ndarray:
+    """Grey levels (uint8) as float32 from 0 to 1; `out_hw`, where given, is written and returned."""
+    # OpenCV's only operation that scales bytes to floats in one pass over the memory.
+    return cv2.addWeighted(grey_hw, 1 / 255, grey_hw, 0, 0, dst=out_hw, dtype=cv2.CV_32F)
 
 
 def _remap(remap: RectifyMap, scratch_hw3: np.ndarray, reduced_by: int, pixels: np.ndarray) -> np.ndarray:
@@ -112,8 +123,7 @@ def engine_inputs(frame: SurroundFrame, prepared: PreparedRig, images_nhw3: np.n
     """The engine's named inputs for rectified images; the next set's overwrite them."""
     for image_hw3, image_3hw in zip(images_nhw3, prepared.scratch_n3hw, strict=True):
         for channel_hw, scaled_hw in zip(cv2.split(image_hw3), image_3hw, strict=True):
-            # OpenCV's only operation that scales bytes to floats in one pass over the memory.
-            cv2.addWeighted(channel_hw, 1 / 255, channel_hw, 0, 0, dst=scaled_hw, dtype=cv2.CV_32F)
+            unit_levels(channel_hw, scaled_hw)
     return EngineInputs(
         prepared.scratch_n3hw,
         prepared.rectified.intrinsics_n33.astype(np.float32),

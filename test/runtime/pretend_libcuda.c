@@ -2,8 +2,12 @@
 // A libcuda.so.1 without a GPU, for tests of what this project does with the driver's answers: "device memory" is host
 // memory, streams do their work at once, and everything that is taken and given back is counted.
 //
+// Kernels are run by what PRETEND_KERNELS names: libraries that g++ made of their sources, divided by colons.
+//
 // PRETEND_INIT: what cuInit returns. PRETEND_DEVICES: how many devices there are (1). PRETEND_MEMORY: free bytes (1 GiB).
+#include <dlfcn.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +15,7 @@
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201 };
 
 static int primary;  // its address is the primary context
-static int retained, streams, events, device_blocks, host_blocks;
+static int retained, streams, events, device_blocks, host_blocks, modules;
 static __thread void *stack[MAX_STACK];
 static __thread int depth;
 
@@ -21,6 +25,7 @@ static long number(const char *name, long otherwise) {
 }
 
 // What tests read: contexts retained, streams, events, blocks of device and of host memory, depth of this thread's stack.
+int pretend_modules(void) { return modules; }
 void pretend_counts(int counts[6]) {
   int now[6] = {retained, streams, events, device_blocks, host_blocks, depth};
   memcpy(counts, now, sizeof(now));
@@ -123,3 +128,34 @@ int cuEventRecord(void *event, void *stream) { return usable(); }
 int cuEventSynchronize(void *event) { return usable(); }
 int cuEventElapsedTime(float *milliseconds, void *start, void *end) { *milliseconds = 0.5f; return usable(); }
 int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) { *milliseconds = 0.5f; return usable(); }
+
+// What NVRTC 13 asks a driver for, if there is one.
+int cuGetExportTable(const void **table, const void *id) { *table = NULL; return INVALID_VALUE; }
+
+// Machine code for a GPU, as NVRTC makes it; it is not looked into.
+int cuModuleLoadData(void **module, const void *image) {
+  if (usable()) return INVALID_CONTEXT;
+  if (memcmp(image, "\x7f" "ELF", 4)) return INVALID_VALUE;
+  *module = malloc(1);
+  modules++;
+  return OK;
+}
+int cuModuleUnload(void *module) { free(module); modules--; return usable(); }
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+  char paths[4096], symbol[128], *rest = paths, *path;
+  snprintf(paths, sizeof(paths), "%s", getenv("PRETEND_KERNELS"));
+  snprintf(symbol, sizeof(symbol), "launch_%s", name);
+  while ((path = strsep(&rest, ":"))) {
+    void *library = dlopen(path, RTLD_NOW);
+    if (library && (*function = dlsym(library, symbol))) return OK;
+  }
+  return INVALID_VALUE;
+}
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void *stream, void **arguments, void **extra) {
+  const unsigned grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
+  if (usable()) return INVALID_CONTEXT;
+  if (!arguments || extra || shared || !stream) return INVALID_VALUE;
+  ((void (*)(const unsigned *, const unsigned *, void **))function)(grid, block, arguments);
+  return OK;
+}

@@ -152,19 +152,19 @@ class CudaContext:
 
     def stream(self) -> Stream:
         """A new stream that does not wait for the default one."""
-        return self._own(Stream(self))
+        return self.own(Stream(self))
 
     def event(self) -> Event:
         """A new event, with time."""
-        return self._own(Event(self))
+        return self.own(Event(self))
 
     def device_array(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """GPU memory for an array; what is in it is undefined. Raises CudaError when there is not enough."""
-        return self._own(DeviceArray(self, shape, dtype))
+        return self.own(DeviceArray(self, shape, dtype))
 
     def pinned_array(self, shape: Sequence[int], dtype: Any) -> PinnedArray:
         """Page-locked host memory for an array, from and to which copies overlap with work on the GPU."""
-        return self._own(PinnedArray(self, shape, dtype))
+        return self.own(PinnedArray(self, shape, dtype))
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given. Raises CudaError when some of it failed."""
@@ -197,12 +197,14 @@ class CudaContext:
         _library().cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
         context.detach()
 
-    def _own(self, resource: Any) -> Any:
+    def own(self, resource: Any) -> Any:
+        """Have `resource` freed by `close`, unless it is disowned before; returns it."""
         with self._lock:
             self._resources[id(resource)] = resource
         return resource
 
-    def _disown(self, resource: _Resource) -> None:
+    def disown(self, resource: _Resource) -> None:
+        """Leave a resource that has been freed to itself."""
         with self._lock:
             self._resources.pop(id(resource), None)
 
@@ -234,7 +236,7 @@ class Stream:
                     self.raw.synchronize()
                 finally:
                     self.raw = None
-                    self.context._disown(self)
+                    self.context.disown(self)
 
 
 class Event:
@@ -262,7 +264,7 @@ class Event:
         if self.raw is not None:
             with self.context.active():
                 self.raw = None
-                self.context._disown(self)
+                self.context.disown(self)
 
 
 class DeviceArray:
@@ -281,17 +283,37 @@ class DeviceArray:
             self._memory: Any = context.driver.mem_alloc(max(self.nbytes, 1))
         self.pointer = int(self._memory)
 
+    def pointer_at(self, index: int) -> int:
+        """The address of `array[index]`, along the first axis."""
+        return self.pointer + index * (self.nbytes // self.shape[0])
+
     def copy_from(self, host: np.ndarray, stream: Stream) -> None:
         """Host to device. Raises ValueError for an array of another dtype, size or order."""
         self._check(host)
         with self.context.active(), _cuda_errors('a copy to the device failed'):
             self.context.driver.memcpy_htod_async(self.pointer, host, stream.raw)
 
+    def put(self, values: np.ndarray, stream: Stream) -> None:
+        """Copy `values`, converted to the array's dtype, and wait for it: for what is set once and let go of."""
+        host = np.ascontiguousarray(values, self.dtype)
+        self.copy_from(host, stream)
+        stream.synchronize()
+
     def copy_to(self, host: np.ndarray, stream: Stream) -> None:
         """Device to host. Raises ValueError for an array of another dtype, size or order."""
         self._check(host)
         with self.context.active(), _cuda_errors('a copy from the device failed'):
             self.context.driver.memcpy_dtoh_async(host, self.pointer, stream.raw)
+
+    def copy_head_to(self, host: np.ndarray, stream: Stream) -> None:
+        """As many of the first bytes as `host` (uint8, C-contiguous) has. Raises ValueError where it has too many."""
+        if host.dtype != np.uint8 or host.nbytes > self.nbytes or not host.flags.c_contiguous:
+            raise ValueError(
+                f'got {host.nbytes} bytes of {host.dtype}; expected at most {self.nbytes} of uint8 in a row'
+            )
+        if host.nbytes:
+            with self.context.active(), _cuda_errors('a copy from the device failed'):
+                self.context.driver.memcpy_dtoh_async(host, self.pointer, stream.raw)
 
     def fill_zero(self, stream: Stream) -> None:
         """Set every byte to zero."""
@@ -304,7 +326,7 @@ class DeviceArray:
         if memory is not None:
             with self.context.active():
                 memory.free()
-            self.context._disown(self)
+            self.context.disown(self)
 
     def _check(self, host: np.ndarray) -> None:
         if not self.pointer:
@@ -344,7 +366,7 @@ class PinnedArray:
             memory: Any = array.base
             with self.context.active():
                 memory.free()
-            self.context._disown(self)
+            self.context.disown(self)
 
 
 def _allocation(context: CudaContext, kind: str, array: DeviceArray | PinnedArray) -> str:
