@@ -47,9 +47,16 @@ class PreparedRig:
     scratch_n3hw: np.ndarray
 
 
-def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
-    """Compute the fixed maps of every camera for a network of `width` x `height`."""
-    maps = tuple(RectifyMap(camera.model, width, height) for camera in rig.cameras)
+def prepare_rig(rig: Rig, width: int, height: int, before: PreparedRig | None = None) -> PreparedRig:
+    """Compute the fixed maps of every camera for a network of `width` x `height`.
+
+    Cameras whose model is the very one of the rig `before` (prepared for the same size) keep their maps: a camera that
+    is moved sees as before.
+    """
+    known_maps = (
+        {} if before is None else {id(c.model): m for c, m in zip(before.source.cameras, before.maps, strict=True)}
+    )
+    maps = tuple(known_maps.get(id(c.model)) or RectifyMap(c.model, width, height) for c in rig.cameras)
     rectified = Rig(
         tuple(
             RigCamera(camera.name, camera.frame_id, remap.model, camera.base_T_cam)

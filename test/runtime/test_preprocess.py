@@ -41,10 +41,28 @@ def test_pixels_are_not_copied_before_they_are_reduced(encoding: str) -> None:
     assert peak_of_rectifying(ring(1, WIDTH, HEIGHT, 'plumb_bob'), image) < len(data) / 3
 
 
-def test_subsampled_colour_is_copied_once() -> None:
-    data = array.array('B', bytes(WIDTH * HEIGHT * 2))
-    image = decode_raw(data, HEIGHT, WIDTH, WIDTH * 2, 'yuv422', 0)
+@pytest.mark.parametrize('padding', [0, 64])
+@pytest.mark.parametrize(('encoding', 'bytes_per_pixel'), [('yuv422', 2), ('bayer_rggb8', 1), ('nv12', 1)])
+def test_subsampled_colour_is_copied_once(encoding: str, bytes_per_pixel: int, padding: int) -> None:
+    step, rows = WIDTH * bytes_per_pixel + padding, HEIGHT * 3 // 2 if encoding == 'nv12' else HEIGHT
+    data = array.array('B', bytes(step * rows))
+    image = decode_raw(data, HEIGHT, WIDTH, step, encoding, 0)
     assert peak_of_rectifying(ring(1, WIDTH, HEIGHT), image) < 1.2 * WIDTH * HEIGHT * 3
+
+
+def test_a_camera_that_is_moved_keeps_its_map_and_one_with_another_lens_does_not() -> None:
+    rig = ring(3)
+    before = prepare_rig(rig, 80, 48)
+    first, second, third = rig.cameras
+    pose = second.base_T_cam.copy()
+    pose[0, 3] += 0.5
+    moved = RigCamera(second.name, second.frame_id, second.model, pose)
+    other = RigCamera(third.name, third.frame_id, camera(focal=200.0), third.base_T_cam)
+    after = prepare_rig(Rig((first, moved, other), rig.base_frame), 80, 48, before)
+    assert [a is b for a, b in zip(after.maps, before.maps, strict=True)] == [True, True, False]
+    assert after.fingerprint != before.fingerprint
+    np.testing.assert_array_equal(after.rectified.cameras[1].base_T_cam, pose)
+    np.testing.assert_array_equal(after.rectified.cameras[2].model.K, prepare_rig(after.source, 80, 48).maps[2].model.K)
 
 
 def test_the_engine_gets_rgb_from_0_to_1() -> None:
