@@ -54,8 +54,8 @@ class SurroundSynchronizer:
 
     Without `poll`, the sets are a function of the messages' order alone, so that an offline replay forms those of the
     live system. A message from more than `jump` seconds before the last set is kept aside: when more than half of the
-    last set's streams say so, time was set back (a bag that loops) and synchronising goes on from there; until then
-    it is one stream's broken clock.
+    last set's streams say so, or some for twice `jump` in which no other says anything, time was set back (a bag that
+    loops) and synchronising goes on from there; until then it is one stream's broken clock.
 
     `streams` are names, or filters in the manner of message_filters, which are connected at once. As there, a message
     without a header is refused (ValueError), unless `allow_headerless`: it is stamped when it comes. Thread-safe;
