@@ -211,3 +211,53 @@ def test_the_fewest_cameras_of_a_set_are_live(tuned: Scene) -> None:
     assert set_to(tuned, 'sync.min_cameras', 0) == ''
     tuned.until(lambda: tuned.clouds, 'a cloud of one camera alone', names=['left'])
     tuned.until(lambda: all(tuned.depths.values()), 'depth of both')
+
+
+def test_the_longest_gap_is_live(tuned: Scene) -> None:
+    def wiped() -> int:
+        tuned.bench.diagnostics.clear()
+        return int(wait_for(lambda: tuned.values('engine'), 'diagnostics').get('memory reset: gap in time', 0))
+
+    assert set_to(tuned, 'temporal.max_gap', 0.01) == ''
+    before = wiped()
+    send_slowly(tuned)
+    tuned.quiet()
+    assert wiped() >= before + 5
+    assert set_to(tuned, 'temporal.max_gap', 60.0) == ''
+    send_slowly(tuned)
+    before = wiped()
+    send_slowly(tuned)
+    assert wiped() == before
+    assert set_to(tuned, 'temporal.max_gap', 0.5) == ''
+
+
+def test_how_often_a_warning_repeats_is_live(tuned: Scene) -> None:
+    def unknown(name: str, image: Any, info: Any) -> None:
+        if name == 'left':
+            image.encoding = 'secret'
+
+    warning = "camera left (frame tuned_left_optical): image rejected: encoding 'secret' is not supported"
+    assert set_to(tuned, 'diagnostics.log_period', 3600.0) == ''
+    send_slowly(tuned, change=unknown)
+    send_slowly(tuned, change=unknown)
+    tuned.quiet()
+    assert tuned.process.log().count(warning) == 1
+    assert set_to(tuned, 'diagnostics.log_period', 0.0) == ''
+    send_slowly(tuned, change=unknown)
+    tuned.quiet()
+    assert tuned.process.log().count(warning) >= 8
+    assert set_to(tuned, 'diagnostics.log_period', 5.0) == ''
+
+
+def test_how_often_diagnostics_come_is_live(tuned: Scene) -> None:
+    def in_two_seconds() -> int:
+        tuned.bench.diagnostics.clear()
+        time.sleep(2)
+        mine = [m for m in tuned.bench.diagnostics if m.status[0].hardware_id == tuned.node_name]
+        return len(mine)
+
+    assert set_to(tuned, 'diagnostics.period', 1.0) == ''
+    assert 1 <= in_two_seconds() <= 3
+    assert set_to(tuned, 'diagnostics.period', 0.1) == ''
+    assert in_two_seconds() >= 8
+    assert set_to(tuned, 'diagnostics.period', OFTEN['diagnostics.period']) == ''
