@@ -282,6 +282,33 @@ def test_two_nodes_in_one_system_keep_to_themselves(running: Scene, bench: Bench
     assert twin.process.stop() == 0
 
 
+def test_images_before_the_first_clock_wait_for_the_others(bench: Bench, tiny: Path, tmp_path: Path) -> None:
+    scene = Scene(bench, 'early', ['left', 'right'])
+    scene.send_tf()
+    clock = bench.node.create_publisher(Clock, '/clock', 5)
+    settings = {'use_sim_time': 'true', 'sync.missing_after': 6.0, 'sync.min_cameras': 1}
+    start_node(tmp_path, scene, model=str(tiny), cameras='[left, right]', **settings, **OFTEN)
+    wait_for(lambda: scene.values('node').get('state') == 'active', 'an active node')
+    wait_for(lambda: clock.get_subscription_count() and scene._images['right'].get_subscription_count(), 'subscribers')
+    stamp_ns = 1000 * SECOND
+    wait_for(
+        lambda: (
+            (scene.send(names=['left'], stamp_ns=stamp_ns), scene.values('camera left').get('received', '0'))[-1] > '0'
+        ),
+        'an image',
+    )
+    time.sleep(1.2)  # a poll
+    clock.publish(Clock(clock=Time(nanoseconds=stamp_ns).to_msg()))
+    time.sleep(2.4)  # two more
+    assert not scene.clouds
+    for _ in range(3):  # in case that the first is lost
+        scene.send(names=['right'], stamp_ns=stamp_ns)
+    wait_for(lambda: all(scene.depths.values()), 'depth of both')
+    assert scene.values('sets').get('synchronizer: partial', '0') == '0'
+    bench.node.destroy_publisher(clock)
+    assert scene.process.stop() == 0
+
+
 def test_a_clock_that_stands_still_stops_neither_output_nor_diagnostics(
     bench: Bench, tiny: Path, tmp_path: Path
 ) -> None:
