@@ -87,8 +87,7 @@ class SurroundDepthPipeline:
             self.engine.check_rig(rig)
             # Once per rig; a stage of its own, so that it doesn't pass for the cost of a set.
             with self.stats.measure('prepare rig'):
-                spec = self.engine.spec
-                self._prepared = prepare_rig(rig, spec.width, spec.height, self._prepared)
+                self._prepared = prepare_rig(rig, self.engine.spec.width, self.engine.spec.height)
         return self._prepared
 
     def _admit(self, frame: SurroundFrame, prepared: PreparedRig) -> str | None:
