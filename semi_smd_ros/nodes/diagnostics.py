@@ -180,11 +180,13 @@ def sets_status(
         return status('sets', ERROR, f'sets are dropped: {counters.last_problem}', values)
     if not came_in:
         return status('sets', WARN, f'no set yet; waiting for {", ".join(synchronizer.waiting_for())}', values)
-    if absent:
-        return status('sets', WARN, f'sets go on without {", ".join(absent)}', values)
+    others = [name for name in absent if name not in apart]
     if apart:
-        text = f'sets go on without {", ".join(apart)}: stamps are not those of the other cameras'
+        rest = f'; without {", ".join(others)}' if others else ''
+        text = f'sets go on without {", ".join(apart)}: stamps are not those of the other cameras{rest}'
         return status('sets', WARN, text, values)
+    if others:
+        return status('sets', WARN, f'sets go on without {", ".join(others)}', values)
     if not is_heard:
         return status('sets', OK, 'nobody subscribes to an output: sets are not worked on', values)
     return status('sets', OK, f'{went_out} of {came_in} sets published', values)

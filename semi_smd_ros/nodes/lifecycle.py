@@ -147,7 +147,8 @@ class SurroundDepthNode(LifecycleNode):
     # that goes wrong, so deactivating is what goes wrong.
 
     def _report_fault(self, reason: str) -> None:
-        self._fault = reason
+        # The first is what the operator is told, whatever fails until the executor gets round to it.
+        self._fault = self._fault or reason
         self._fault_signal.trigger()
 
     def _on_fault(self) -> None:

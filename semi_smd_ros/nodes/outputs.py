@@ -93,7 +93,7 @@ class Outputs:
         reference = Time(nanoseconds=depth.stamp_ns).to_msg()
         if cloud is not None:
             self._points.publish(cloud_message(cloud, Header(stamp=reference, frame_id=self._base_frame)))
-        # Always integrated: a few numbers, and whoever subscribes later gets the pose since activation.
+        # Always integrated: a few numbers, and whoever subscribes later gets the pose since configuring.
         motion = self._integrator.update(depth.stamp_ns, depth.prev_T_now)
         if _heard(self._odometry):
             header = Header(stamp=reference, frame_id=ODOMETRY_FRAME)

@@ -194,7 +194,10 @@ class SetProcessor:
         except InputError as error:
             if image.problem is None:  # those were counted when they came
                 reject_image(name, stats, error, self._log)
-            return None
+        # What a decoder or a bridge comes up with costs this camera its picture, not all cameras their set.
+        except Exception as error:  # noqa: BLE001
+            reject_image(name, stats, InputError('error', f'{type(error).__name__}: {error}'), self._log)
+        return None
 
     def _remap(self, index: int, model: CameraModel) -> RectifyMap | None:
         """The map of camera `index`, if the pipeline has one of this calibration."""

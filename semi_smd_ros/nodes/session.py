@@ -223,7 +223,9 @@ class Session:
     def _poll(self) -> None:
         for camera in self.inputs:
             camera.refresh()
-        self.synchronizer.poll(self._now_ns())
+        # Simulated time that has not begun is zero: from there to its first moment nobody has waited.
+        if now_ns := self._now_ns():
+            self.synchronizer.poll(now_ns)
 
     def _poll_period_s(self) -> float:
         # Where only complete sets are taken, a poll settles what the first stamps leave open, after twice the slop.

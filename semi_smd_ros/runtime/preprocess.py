@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -18,15 +20,27 @@ from .images import CameraImage, InputError, to_network_size
 MAX_DECODE_REDUCTION = 4
 
 
-# A model is one object for as long as its calibration holds.
-@lru_cache(maxsize=64)
+# A model is one object for as long as its calibration holds, wherever its camera is moved to; its maps go with it.
+_MAPS: WeakKeyDictionary[CameraModel, dict[tuple[int, int], RectifyMap]] = WeakKeyDictionary()
+_MAPS_LOCK = threading.Lock()
+
+
+def rectify_map(camera: CameraModel, width: int, height: int) -> RectifyMap:
+    """The map of `camera` for a network of `width` x `height`; computed (10 ms and more) when first asked for."""
+    with _MAPS_LOCK:
+        by_size = _MAPS.setdefault(camera, {})
+        if (width, height) not in by_size:
+            by_size[width, height] = RectifyMap(camera, width, height)
+        return by_size[width, height]
+
+
 def decode_reduction(camera: CameraModel, width: int, height: int) -> int:
     """By how much (1, 2, 4) JPEGs of `camera` may come smaller out of the decoder for a network of `width` x `height`.
 
     Never by so much that the network's picture would have to be enlarged anywhere. Whoever feeds a pipeline asks this,
     so that all get the same pixels.
     """
-    return min(RectifyMap(camera, width, height).source_reduction, MAX_DECODE_REDUCTION)
+    return min(rectify_map(camera, width, height).source_reduction, MAX_DECODE_REDUCTION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +63,7 @@ class PreparedRig:
 
 def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
     """Compute the fixed maps of every camera for a network of `width` x `height`."""
-    maps = tuple(RectifyMap(camera.model, width, height) for camera in rig.cameras)
+    maps = tuple(rectify_map(camera.model, width, height) for camera in rig.cameras)
     rectified = Rig(
         tuple(
             RigCamera(camera.name, camera.frame_id, remap.model, camera.base_T_cam)
