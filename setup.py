@@ -48,7 +48,17 @@ TRAIN = [
     'typer',
 ]
 TEACHERS = ['onnxruntime', 'safetensors', 'scipy', 'torch', 'transformers']
-CHECKS = ['hypothesis', 'import-linter', 'mypy', 'pillow', 'pytest', 'ruff', 'tensorrt-rtx', 'types-PyYAML']
+CHECKS = [
+    'hypothesis',
+    'import-linter',
+    'mypy',
+    'nvidia-cuda-nvrtc',
+    'pillow',
+    'pytest',
+    'ruff',
+    'tensorrt-rtx',
+    'types-PyYAML',
+]
 
 setup(
     name=NAME,
@@ -60,11 +70,13 @@ setup(
     maintainer='The semi_smd_ros founders',
     maintainer_email='maintainers@example.org',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={f'{NAME}.runtime.cuda': ['*.cu', '*.h'], f'{NAME}.runtime.engine': ['*.npz']},
     python_requires='>=3.10',
     install_requires=['setuptools', 'numpy', 'PyYAML'],
     extras_require={
         'demo': DEMO,
         'train': TRAIN,
+        'gpu': ['onnx', 'onnxruntime', 'pycuda', 'tensorrt'],
         'teachers': [*TRAIN, *TEACHERS, 'rosbags'],
         'viz': ['opencv-python-headless<5', 'rich', 'rosbags', 'typer'],
         'test': [*DEMO, *TRAIN, *TEACHERS, *CHECKS],

@@ -35,12 +35,12 @@ CAMERAS, WIDTH, HEIGHT = 6, 1600, 900
 NET_WIDTH, NET_HEIGHT = 640, 352
 
 
-def surround_frame() -> SurroundFrame:
-    """Six distorted cameras around a vehicle, with noise that no cache can shortcut."""
+def surround_frame(count: int = CAMERAS) -> SurroundFrame:
+    """`count` distorted cameras around a vehicle, with noise that no cache can shortcut."""
     rng = np.random.default_rng(0)
     cameras = []
-    for i in range(CAMERAS):
-        yaw = 2 * np.pi * i / CAMERAS
+    for i in range(count):
+        yaw = 2 * np.pi * i / count
         pose = np.eye(4)
         turn = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
         pose[:3, :3] = turn @ [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
@@ -48,7 +48,7 @@ def surround_frame() -> SurroundFrame:
         K = np.array([[1260.0, 0, 800], [0, 1260, 450], [0, 0, 1]])
         model = CameraModel(WIDTH, HEIGHT, K, np.array([-0.1, 0.02, 0, 0, 0]))
         cameras.append(RigCamera(f'camera_{i}', f'camera_{i}', model, pose))
-    images = tuple(CameraImage(rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8), 'bgr8', 0) for _ in range(CAMERAS))
+    images = tuple(CameraImage(rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8), 'bgr8', 0) for _ in range(count))
     return SurroundFrame(Rig(tuple(cameras)), images, 0)
 
 

@@ -27,6 +27,7 @@ ARGUMENTS = {
     'params_file': ('', 'parameters of the node; default: config/surround_depth.yaml of the package'),
     'static_tf': ('false', 'true publishes base -> camera transforms from the calibration in the rig file'),
     'model': ('', 'ONNX model; default: what params_file says'),
+    'backend': ('', 'auto, tensorrt or onnxruntime; default: what params_file says'),
     'image_transport': ('', 'raw or compressed; default: what params_file says'),
     'namespace': ('', 'namespace of the node and of its camera topics'),
 }
@@ -52,7 +53,7 @@ def actions_of(context):
     overrides = {'rig': str(rig_file)}
     if args['bag']:
         overrides |= {'use_sim_time': True, 'image_reliability': 'reliable'}
-    overrides.update({name: args[name] for name in ('model', 'image_transport') if args[name]})
+    overrides.update({name: args[name] for name in ('model', 'backend', 'image_transport') if args[name]})
     actions = [
         Node(
             package='semi_smd_ros',

@@ -152,6 +152,38 @@ def profile(
 
 
 @app.command()
+def build_engine(
+    model: Annotated[str, typer.Argument(help='ONNX model; without, the shipped one')] = '',
+    precision: Annotated[str, typer.Option(help='fp16, fp32 or int8')] = 'fp16',
+    cameras: Annotated[
+        int | None, typer.Option(min=1, max=12, help="images in a set; without, those of --frames' rig, else 6")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help='folder for plans, yours alone; without, ~/.cache/semi_smd_ros/plans')
+    ] = None,
+    frames: Annotated[
+        str, typer.Option(help='source to calibrate INT8 and to judge by; without, frames of the package')
+    ] = '',
+    sets: Annotated[int, typer.Option(min=2, help='how many sets of --frames')] = 16,
+    rebuild: Annotated[bool, typer.Option('--rebuild', help='build even if the cache has it')] = False,
+) -> None:
+    """Build a TensorRT engine on this GPU, compare it with FP32, and keep it for the node.
+
+    The node does the same when it is first configured; this does it before. FP16 that differs too much is refused.
+
+    \b
+    Examples: semi-smd build-engine
+              semi-smd build-engine my.onnx --precision fp32 --cameras 5
+              semi-smd build-engine --precision int8 --frames rosbag:drive.mcap
+    """
+    from rich.console import Console
+
+    from .build_engine import run_build
+
+    run_build(model, precision, cameras, cache, frames, sets, rebuild, Console())
+
+
+@app.command()
 def label(
     source: Annotated[str, typer.Argument(help='ddad:PATH, nuscenes:PATH, rosbag:PATH or synthetic:SEED')],
     folder: Annotated[Path, typer.Argument(help='where labels go; goes on with what is there')],

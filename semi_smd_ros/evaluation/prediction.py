@@ -37,7 +37,8 @@ class Predictor:
 
     def __call__(self, frame: SurroundFrame) -> SurroundDepth:
         """Depth of one set. Raises InputError for a picture that does not fit, ModelError for a rig that does not."""
-        depth = self.pipeline.process(frame)
+        # Compared with the next set, when a GPU has overwritten what it made.
+        depth = self.pipeline.process(frame).on_host()
         if self._mirror is None:
             return depth
         try:

@@ -13,7 +13,7 @@ import math
 import re
 from pathlib import Path
 
-import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -120,11 +120,11 @@ class EfficientNetLite(nn.Module):
         return self
 
     def load_imagenet(self, path: Path) -> None:
-        """Load ImageNet weights: a .safetensors file or a torch state dict with the names of `efficientnet_pytorch`.
+        """Load ImageNet weights with the names of `efficientnet_pytorch` from .safetensors.
 
         The classifier is left out. Raises ValueError when names or shapes differ.
         """
-        weights = load_file(str(path)) if path.suffix == '.safetensors' else torch.load(path, weights_only=True)
+        weights = read_published(path)
         places = [(s, b) for s, stage in enumerate(self.stages) for b in range(len(stage))]  # type: ignore[arg-type]
         found = {our_name(name, places): value for name, value in weights.items() if not name.startswith(UNUSED)}
         own = self.state_dict()
@@ -134,6 +134,16 @@ class EfficientNetLite(nn.Module):
         if wrong:
             raise ValueError(f'{path}: not the weights of this encoder: {", ".join(wrong[:5])} differ')
         self.load_state_dict(found)
+
+
+def read_published(path: Path) -> dict[str, Tensor]:
+    """A published network's tensors by name. Raises ValueError for what is no .safetensors: nothing is unpickled."""
+    try:
+        return load_file(str(path))
+    except SafetensorError as error:
+        raise ValueError(
+            f'{path}: not a .safetensors file ({error}); python tools/weights_to_safetensors.py makes one of a .pth'
+        ) from error
 
 
 def our_name(theirs: str, places: list[tuple[int, int]]) -> str:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from semi_smd_ros.network.config import EFFICIENTNETS, NetworkConfig
-from semi_smd_ros.network.efficientnet import EfficientNetLite
+from semi_smd_ros.network.efficientnet import EfficientNetLite, read_published
 from semi_smd_ros.network.geometry import PIXEL_CHANNELS
 
 CUE_STRIDE = 2
@@ -117,11 +116,11 @@ class ResNetEncoder(nn.Module):
         return [at_4, at_8, self.layer3(at_8)]
 
     def load_imagenet(self, path: Path) -> None:
-        """Load published ImageNet weights: a .safetensors file or a torch state dict with torchvision's names.
+        """Load published ImageNet weights with torchvision's names from .safetensors.
 
         What lies behind stride 16 is left out. Raises ValueError when names or shapes differ.
         """
-        weights = load_file(str(path)) if path.suffix == '.safetensors' else torch.load(path, weights_only=True)
+        weights = read_published(path)
         weights = {name: value for name, value in weights.items() if not name.startswith(UNUSED_IMAGENET)}
         own = self.state_dict()
         expected = {name for name in own if not name.startswith('cues.') and not name.endswith('num_batches_tracked')}

@@ -49,6 +49,11 @@ def node_status(state: str, problem: str, clock_stands_s: float) -> DiagnosticSt
     return status('node', OK, 'active', values)
 
 
+def configuring_status(text: str) -> DiagnosticStatus:
+    """What the node is doing while it is being configured."""
+    return status('node', WARN, f'the node is being configured: {text}', {'state': 'configuring'})
+
+
 def ahead_s(index: int, cameras: Sequence[CameraStats]) -> float:
     """Seconds by which a camera's stamps are ahead of the other cameras' (the median of those that send; of an even
     number, the middle one nearer to none)."""
@@ -175,11 +180,13 @@ def sets_status(
         return status('sets', ERROR, f'sets are dropped: {counters.last_problem}', values)
     if not came_in:
         return status('sets', WARN, f'no set yet; waiting for {", ".join(synchronizer.waiting_for())}', values)
-    if absent:
-        return status('sets', WARN, f'sets go on without {", ".join(absent)}', values)
+    others = [name for name in absent if name not in apart]
     if apart:
-        text = f'sets go on without {", ".join(apart)}: stamps are not those of the other cameras'
+        rest = f'; without {", ".join(others)}' if others else ''
+        text = f'sets go on without {", ".join(apart)}: stamps are not those of the other cameras{rest}'
         return status('sets', WARN, text, values)
+    if others:
+        return status('sets', WARN, f'sets go on without {", ".join(others)}', values)
     if not is_heard:
         return status('sets', OK, 'nobody subscribes to an output: sets are not worked on', values)
     return status('sets', OK, f'{went_out} of {came_in} sets published', values)
@@ -203,4 +210,4 @@ def engine_status(spec: EngineSpec, pipeline: SurroundDepthPipeline) -> Diagnost
     for stage, times in pipeline.stats.summary().items():
         values[f'{stage} p50 (ms)'] = f'{times["p50"]:.2f}'
         values[f'{stage} p95 (ms)'] = f'{times["p95"]:.2f}'
-    return status('engine', OK, f'{spec.name} {spec.version} on {spec.backend}', values)
+    return status('engine', OK, f'{spec.name} {spec.version} in {spec.precision} on {spec.backend}', values)

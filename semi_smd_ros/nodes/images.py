@@ -97,7 +97,7 @@ class ImageDecoder:
         elif image.is_compressed:
             _check_size(compressed_size(memoryview(message.data).cast('B')), model)
             decoded = decode_compressed(message.data, message.format, image.stamp_ns, self._reduction(model))
-        elif message.encoding in BRIDGED_ENCODINGS and message.step % _BYTES.get(message.encoding, 1) == 0:
+        elif _is_bridged(message):
             decoded = CameraImage(self._view(message), message.encoding, image.stamp_ns)
         else:
             decoded = decode_raw(
@@ -115,6 +115,17 @@ class ImageDecoder:
             return self._bridge.imgmsg_to_cv2(message, desired_encoding='passthrough')
         except (cv_bridge.CvBridgeError, TypeError, ValueError) as error:
             raise InputError('cv_bridge', f'cv_bridge refuses it: {error}') from error
+
+
+def _is_bridged(message: Any) -> bool:
+    """Whether CvBridge takes a message as it is. It turns the bytes of what a driver calls big-endian, though 8 bit
+    pixels have no order (under NumPy 2 it fails there), and wants the last row's padding."""
+    return (
+        message.encoding in BRIDGED_ENCODINGS
+        and message.step % _BYTES.get(message.encoding, 1) == 0
+        and not message.is_bigendian
+        and len(message.data) >= message.step * message.height
+    )
 
 
 def _check_size(size: tuple[int, int], model: CameraModel) -> None:

@@ -147,7 +147,8 @@ class SurroundDepthNode(LifecycleNode):
     # that goes wrong, so deactivating is what goes wrong.
 
     def _report_fault(self, reason: str) -> None:
-        self._fault = reason
+        # The first is what the operator is told, whatever fails until the executor gets round to it.
+        self._fault = self._fault or reason
         self._fault_signal.trigger()
 
     def _on_fault(self) -> None:
@@ -202,6 +203,12 @@ class SurroundDepthNode(LifecycleNode):
         if self._session is not None:
             statuses += self._session.statuses(now.nanoseconds)
         self._diagnostics.publish(diagnostics.array_of(statuses, now.to_msg(), self.get_fully_qualified_name()))
+
+    def publish_progress(self, text: str) -> None:
+        """Say on /diagnostics what takes so long while the node is being configured; for any thread."""
+        statuses = [diagnostics.configuring_status(text)]
+        now = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostics.array_of(statuses, now, self.get_fully_qualified_name()))
 
     def report(self, error: Exception) -> None:
         """Log what a callback has raised; the node goes on."""

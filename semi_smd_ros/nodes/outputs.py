@@ -84,7 +84,7 @@ class Outputs:
         for i, header in enumerate(headers):
             if not depth.camera_valid[i] or header is None:
                 continue
-            if depth.depth_nhw.size and _heard(self._depths[i]):
+            if depth.has_depth and _heard(self._depths[i]):
                 self._depths[i].publish(depth_message(depth.depth_nhw[i], header, self._depth_encoding))
             if _heard(self._infos[i]):
                 self._infos[i].publish(camera_info_message(depth.rectified.cameras[i].model, header))
@@ -93,7 +93,7 @@ class Outputs:
         reference = Time(nanoseconds=depth.stamp_ns).to_msg()
         if cloud is not None:
             self._points.publish(cloud_message(cloud, Header(stamp=reference, frame_id=self._base_frame)))
-        # Always integrated: a few numbers, and whoever subscribes later gets the pose since activation.
+        # Always integrated: a few numbers, and whoever subscribes later gets the pose since configuring.
         motion = self._integrator.update(depth.stamp_ns, depth.prev_T_now)
         if _heard(self._odometry):
             header = Header(stamp=reference, frame_id=ODOMETRY_FRAME)

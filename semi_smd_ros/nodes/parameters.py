@@ -13,6 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from ..rig import RigConfig, RigConfigCamera, RigError, load_rig_yaml
 from ..rig.rig import MAX_CAMERAS
 from ..runtime import CloudConfig, PipelineConfig
+from ..runtime.engine import BACKENDS, PRECISIONS
 from .ego_masks import PREFIX as EGO_MASK
 from .input_subscription import RELIABILITIES
 from .resources import rig_path
@@ -58,7 +59,26 @@ PARAMETERS: tuple[Parameter, ...] = (
         'model_sha256', '', 'unconfigured',
         "SHA-256 that the model must have; '' takes it from the file <model>.sha256 beside it.",
     ),
-    Parameter('threads', 0, 'unconfigured', 'Threads of the engine; 0 takes every core.', 0, 256),
+    Parameter(
+        'backend', 'auto', 'unconfigured',
+        'What runs the model: TensorRT on a GPU, or ONNX Runtime (with CUDA, else on the CPU); auto takes the first '
+        'that can, and warns of those that cannot.',
+        choices=BACKENDS,
+    ),
+    Parameter(
+        'precision', 'fp16', 'unconfigured',
+        'What a TensorRT engine computes in; ONNX Runtime takes the model as it is.',
+        choices=PRECISIONS,
+    ),
+    Parameter(
+        'plan_cache', '', 'unconfigured',
+        "Folder of TensorRT's plans, which nobody else may write; '' takes ~/.cache/semi_smd_ros/plans.",
+    ),
+    Parameter(
+        'cuda_graph', False, 'unconfigured',
+        "Replay a TensorRT engine's sets as one CUDA graph; benchmarks/gpu.py tells whether that pays.",
+    ),
+    Parameter('threads', 0, 'unconfigured', 'Threads of ONNX Runtime on the CPU; 0 takes every core.', 0, 256),
     Parameter(
         'max_engine_failures', 10, 'live',
         'Sets in a row that the engine may fail on before the node gives up and is unconfigured.', 1, 1_000_000,
@@ -172,7 +192,7 @@ def cloud_config(current: dict[str, Any]) -> CloudConfig:
 
 def pipeline_config(current: dict[str, Any]) -> PipelineConfig:
     """The pipeline's settings."""
-    return PipelineConfig(max_gap_s=current['temporal.max_gap'], cloud=cloud_config(current))
+    return PipelineConfig(current['temporal.max_gap'], cloud_config(current), current['cuda_graph'])
 
 
 def sync_settings(current: dict[str, Any], cameras: int) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Every so many rows and columns of the network's images are looked at: a hundredth of a millisecond a camera.
-STRIDE = 4
 BLACK, WHITE = 8, 247
 FROZEN_AFTER_NS = 1_000_000_000
 
@@ -21,11 +19,10 @@ class PictureWatch:
         self._last: list[np.ndarray | None] = [None] * cameras
         self._since_ns = [0] * cameras
 
-    def __call__(self, images_nhw3: np.ndarray, stamps_ns: Sequence[int | None]) -> list[str]:
+    def __call__(self, preview_nhw3: np.ndarray, stamps_ns: Sequence[int | None]) -> list[str]:
         """One sentence per camera, '' where all is well or there is no picture (its stamp is None)."""
         return [
-            '' if stamp_ns is None else self._look(i, images_nhw3[i, ::STRIDE, ::STRIDE], stamp_ns)
-            for i, stamp_ns in enumerate(stamps_ns)
+            '' if stamp_ns is None else self._look(i, preview_nhw3[i], stamp_ns) for i, stamp_ns in enumerate(stamps_ns)
         ]
 
     def _look(self, index: int, picture: np.ndarray, stamp_ns: int) -> str:

@@ -152,7 +152,7 @@ class SetProcessor:
             return
         depth = self._depth_of(SurroundFrame(rig, pictures, images.stamp_ns))
         # Who has subscribed since the depth was left out gets the next set.
-        cloud = self._pipeline.cloud(depth) if depth.depth_nhw.size and self._outputs.wants_cloud else None
+        cloud = self._pipeline.cloud(depth) if depth.has_depth and self._outputs.wants_cloud else None
         with self._pipeline.stats.measure('publish'):
             self._outputs.publish(depth, [None if image is None else image.header for image in received], cloud)
             if cloud is not None:
@@ -194,7 +194,10 @@ class SetProcessor:
         except InputError as error:
             if image.problem is None:  # those were counted when they came
                 reject_image(name, stats, error, self._log)
-            return None
+        # What a decoder or a bridge comes up with costs this camera its picture, not all cameras their set.
+        except Exception as error:  # noqa: BLE001
+            reject_image(name, stats, InputError('error', f'{type(error).__name__}: {error}'), self._log)
+        return None
 
     def _remap(self, index: int, model: CameraModel) -> RectifyMap | None:
         """The map of camera `index`, if the pipeline has one of this calibration."""
@@ -211,7 +214,7 @@ class SetProcessor:
 
     def _look_at_pictures(self, depth: SurroundDepth) -> None:
         stamps = [s if valid else None for s, valid in zip(depth.stamps_ns, depth.camera_valid, strict=True)]
-        for i, odd in enumerate(self._watch(depth.images_nhw3, stamps)):
+        for i, odd in enumerate(self._watch(depth.preview_nhw3, stamps)):
             name, stats = self._cameras[i]
             stats.picture = odd
             if odd:

@@ -66,9 +66,9 @@ def policy_xml(cameras: Sequence[RigConfigCamera], namespace: str = '/') -> str:
     """The policy (SROS 2 schema 0.2.0) of a node with these cameras."""
     policy = ElementTree.Element('policy', version='0.2.0')
     policy.append(ElementTree.Comment(COMMENT))
-    contexts = ElementTree.SubElement(policy, 'contexts')
-    context = ElementTree.SubElement(contexts, 'context', path=ENCLAVE)
-    profiles = ElementTree.SubElement(context, 'profiles')
+    enclaves = ElementTree.SubElement(policy, 'enclaves')
+    enclave = ElementTree.SubElement(enclaves, 'enclave', path=ENCLAVE)
+    profiles = ElementTree.SubElement(enclave, 'profiles')
     profile = ElementTree.SubElement(profiles, 'profile', ns=namespace, node=NODE)
     for kind, item, right, names in (
         ('topics', 'topic', 'publish', published_topics(cameras)),

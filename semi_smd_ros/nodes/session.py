@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -17,6 +18,7 @@ from .checks import check_camera_count, check_semantics, check_topic_names
 from .counters import SetCounters
 from .ego_masks import PREFIX as EGO_MASK
 from .ego_masks import load_ego_mask
+from .engine_report import engine_report
 from .images import ReceivedImage
 from .outputs import Outputs
 from .processor import SetProcessor
@@ -66,7 +68,18 @@ class Session:
         parameters.declare_ego_masks(node, names)
         paths = {name: node.get_parameter(EGO_MASK + name).value for name in names}
         masks = {name: load_ego_mask(name, path) for name, path in paths.items() if path}
-        self.engine = load_engine(model_path(values['model']), values['threads'] or None, values['model_sha256'])
+        self.engine = load_engine(
+            model_path(values['model']),
+            values['threads'] or None,
+            values['model_sha256'],
+            backend=values['backend'],
+            cameras=len(names),
+            precision=values['precision'],
+            plan_folder=Path(values['plan_cache']).expanduser() if values['plan_cache'] else None,
+            report=engine_report(
+                node.get_logger(), values['diagnostics.log_period'], node.publish_progress, values['diagnostics.period']
+            ),
+        )
         self._closing.callback(self.engine.close)
         spec = self.engine.spec
         check_camera_count(spec, names)
@@ -74,10 +87,12 @@ class Session:
             check_semantics(spec)
         self.engine.warm_up(len(names))
         node.get_logger().info(
-            f'{spec.name} {spec.version} ({spec.width}x{spec.height}, {spec.backend}, trained on {spec.trained_on}, '
-            f'SHA-256 {spec.sha256}), {len(names)} cameras: {", ".join(names)}'
+            f'{spec.name} {spec.version} ({spec.width}x{spec.height}, {spec.precision} on {spec.backend}, '
+            f'trained on {spec.trained_on}, SHA-256 {spec.sha256}), {len(names)} cameras: {", ".join(names)}'
         )
-        self.pipeline = SurroundDepthPipeline(self.engine, parameters.pipeline_config(values))
+        self.pipeline = SurroundDepthPipeline(
+            self.engine, parameters.pipeline_config(values), node.get_logger().warning
+        )
         self.outputs = Outputs(node, names, base_frame, values['depth_encoding'], values['semantics'])
         self._closing.callback(self.outputs.close)
         self.transforms = TransformSource(node, values['tf.max_age'], self._on_clock_back)
@@ -208,7 +223,9 @@ class Session:
     def _poll(self) -> None:
         for camera in self.inputs:
             camera.refresh()
-        self.synchronizer.poll(self._now_ns())
+        # Simulated time that has not begun is zero: from there to its first moment nobody has waited.
+        if now_ns := self._now_ns():
+            self.synchronizer.poll(now_ns)
 
     def _poll_period_s(self) -> float:
         # Where only complete sets are taken, a poll settles what the first stamps leave open, after twice the slop.

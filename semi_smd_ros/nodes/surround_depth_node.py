@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -25,8 +26,10 @@ def leave_in_time() -> None:
     def wait() -> None:
         os.read(reading, 1)
         time.sleep(LEAVE_WITHIN_S)
-        sys.stderr.write('surround_depth is still busy and leaves without waiting for it\n')
-        sys.stderr.flush()
+        # Whoever read this may have gone first.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write('surround_depth is still busy and leaves without waiting for it\n')
+            sys.stderr.flush()
         os._exit(0)
 
     threading.Thread(target=wait, name='surround_depth_leave', daemon=True).start()

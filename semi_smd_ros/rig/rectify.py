@@ -111,6 +111,15 @@ class RectifyMap:
             )  # fmt: skip
         return out
 
+    def fixed_point_map(self) -> tuple[np.ndarray, np.ndarray]:
+        """What `__call__` samples the reduced image by, for whoever does the same elsewhere.
+
+        Whole pixels (h,w,2) int16, u then v, and the 32nds of one beyond them (h,w) uint16, v * 32 + u. A tap outside
+        the reduced image is the nearest pixel inside.
+        """
+        whole = [band.map1 + np.array([0, band.top], np.int16) for band in self._bands]
+        return np.concatenate(whole), np.concatenate([band.map2 for band in self._bands])
+
     def _reduced(self, image: np.ndarray, top: int, bottom: int, factor: int) -> np.ndarray:
         """Rows `top`..`bottom` of the image reduced by `factor`, which leaves what the map is for."""
         width = self._reduced_size[0]

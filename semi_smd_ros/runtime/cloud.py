@@ -30,6 +30,7 @@ POINT_FIELDS: tuple[tuple[str, int, int, int], ...] = (
 )
 LABEL_FIELD = ('label', 17, UINT8, 1)
 _WORDS = 6
+POINT_STEP = 4 * _WORDS
 _FORMATS = {'rgb': '<u4', 'camera': 'u1', 'label': 'u1'}
 # Points that are worked on at a time: planes that still fit a core's caches, calls that are still few.
 _CHUNK = 60_000
@@ -94,6 +95,28 @@ class _Chunk:
     count: int
 
 
+class CloudBytes:
+    """The memory of clouds, taken again once they were sent."""
+
+    def __init__(self) -> None:
+        self._spare: array.array[int] | None = None
+
+    def give(self, cloud: PackedCloud) -> None:
+        """Keep the bytes of a cloud that nobody looks at any more."""
+        self._spare = cloud.data
+
+    def take(self, size: int) -> array.array[int]:
+        """`size` bytes of any content."""
+        spare, self._spare = self._spare, None
+        if spare is None:
+            # A copy of one byte makes an array of just this size; appending would reserve more.
+            return array.array('B', bytes(1)) * size
+        if len(spare) < size:
+            spare.frombytes(bytes(size - len(spare)))
+        del spare[size:]
+        return spare
+
+
 class CloudBuilder:
     """Back-projects the depths of a rig into its base frame; what depends on the rig alone is computed once.
 
@@ -103,14 +126,14 @@ class CloudBuilder:
 
     def __init__(self) -> None:
         self._key: tuple[str, int] | None = None
-        self._spare: array.array[int] | None = None
+        self._bytes = CloudBytes()
 
     def recycle(self, cloud: PackedCloud) -> None:
         """Take back the bytes of a cloud that was sent and that nobody looks at any more.
 
         The next cloud is written over them: getting and clearing as many bytes anew takes a fifth of its time.
         """
-        self._spare = cloud.data
+        self._bytes.give(cloud)
 
     def __call__(self, depth: SurroundDepth, config: CloudConfig) -> PackedCloud:
         """Pack the points of `depth` that `config` lets through, camera by camera, row by row."""
@@ -122,36 +145,21 @@ class CloudBuilder:
         if config.voxel_size > 0:
             chunks = self._thinned(list(chunks), config.voxel_size)
             most = sum(chunk.count for chunk in chunks)
-        step = 4 * _WORDS
-        data = self._memory(most * step)
+        data = self._bytes.take(most * POINT_STEP)
         packed_m6 = np.frombuffer(data, np.float32).reshape(-1, _WORDS)
         count = 0
         for chunk in chunks:
             self._pack(depth, config, labels_nhw, chunk, packed_m6[count : count + chunk.count])
             count += chunk.count
         del packed_m6
-        del data[count * step :]
-        return PackedCloud(data, count, step, fields)
-
-    def _memory(self, size: int) -> array.array[int]:
-        spare, self._spare = self._spare, None
-        if spare is None:
-            # A copy of one byte makes an array of just this size; appending would reserve more.
-            return array.array('B', bytes(1)) * size
-        if len(spare) < size:
-            spare.frombytes(bytes(size - len(spare)))
-        del spare[size:]
-        return spare
+        del data[count * POINT_STEP :]
+        return PackedCloud(data, count, POINT_STEP, fields)
 
     def _prepare(self, rig: Rig, stride: int) -> None:
         key = (rig.fingerprint(), stride)
         if key == self._key:
             return
-        planes = []
-        for camera in rig.cameras:
-            grid_hw3 = rays(camera.model.K, camera.model.width, camera.model.height)[::stride, ::stride]
-            planes.append((grid_hw3 @ camera.base_T_cam[:3, :3].T).transpose(2, 0, 1))
-        self._rays_n3hw = np.ascontiguousarray(planes, np.float32)
+        self._rays_n3hw = ray_planes(rig, stride)
         self._height, self._width = self._rays_n3hw.shape[2:]
         self._rows = max(1, min(self._height, _CHUNK // self._width))
         self._origins = rig.base_T_cam_n44[:, :3, 3].astype(np.float32)[:, :, None, None]
@@ -241,9 +249,19 @@ class CloudBuilder:
             return
         records = self._records_m6[: chunk.z_rw.size]
         cv2.merge(planes, dst=records.reshape(*shape, _WORDS))
-        whole = np.dtype((np.void, 4 * _WORDS))
+        whole = np.dtype((np.void, POINT_STEP))
         # `clip` since the default copies the output to check the indices first.
         np.take(records.view(whole)[:, 0], chunk.index_k, out=packed_k6.view(whole)[:, 0], mode='clip')
+
+
+def ray_planes(rig: Rig, stride: int) -> np.ndarray:
+    """Rays (N,3,rows,columns) float32 in `base` of every `stride`-th pixel of every `stride`-th row: a point is its ray
+    times its depth, plus where its camera stands."""
+    planes = []
+    for camera in rig.cameras:
+        grid_hw3 = rays(camera.model.K, camera.model.width, camera.model.height)[::stride, ::stride]
+        planes.append((grid_hw3 @ camera.base_T_cam[:3, :3].T).transpose(2, 0, 1))
+    return np.ascontiguousarray(planes, np.float32)
 
 
 def _labels_on_grid(depth: SurroundDepth, stride: int) -> np.ndarray:

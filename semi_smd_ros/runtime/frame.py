@@ -10,6 +10,8 @@ import numpy as np
 from ..rig import Rig
 from .images import CameraImage
 
+PREVIEW_STEP = 4
+
 
 @dataclass(frozen=True, eq=False)
 class SurroundFrame:
@@ -26,6 +28,11 @@ class SurroundFrame:
     def camera_valid(self) -> tuple[bool, ...]:
         """Which cameras have an image."""
         return tuple(image is not None for image in self.images)
+
+    @property
+    def stamps_ns(self) -> tuple[int | None, ...]:
+        """Each image's own stamp, None for a missing one."""
+        return tuple(None if image is None else image.stamp_ns for image in self.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,3 +57,17 @@ class SurroundDepth:
     images_nhw3: np.ndarray
     prev_T_now: np.ndarray | None
     memory_reset: str | None
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether it was made with depth."""
+        return bool(self.depth_nhw.size)
+
+    @property
+    def preview_nhw3(self) -> np.ndarray:
+        """Every PREVIEW_STEP-th pixel of every PREVIEW_STEP-th row of the rectified images: enough to look at."""
+        return self.images_nhw3[:, ::PREVIEW_STEP, ::PREVIEW_STEP]
+
+    def on_host(self) -> SurroundDepth:
+        """The same result for as long as it is kept: no array of it lies anywhere that the next set overwrites."""
+        return self

@@ -18,6 +18,9 @@ _WINDOW_STAMPS = 400
 _COARSE_STAMPS = 72
 # Neighbouring candidates of a period drift apart by this share of it over the stamps folded.
 _DRIFT = 0.012
+# A period that was learned is looked for anew within what drifts by this share of it over the stamps folded, at least
+# within the second share of it.
+_LOOSE, _LEAST_SEARCH = 0.15, 0.002
 # An empty arc this wide separates frames whatever the phase: stamps less than half a period apart belong together.
 _WIDE_ARC = 0.55
 # A chance arc of share g among M stamps has a probability of about M * (1 - g)^(M - 1).
@@ -137,7 +140,9 @@ class FrameClock:
         if not stamps.size:
             return
         if self._is_decided and self.period_ns is not None:
-            fold = _best_fold(stamps, self.period_ns * np.linspace(0.998, 1.002, 21))
+            # How well the period is known follows from how many frames it was learned from.
+            most = max(_LEAST_SEARCH, _LOOSE / max(1.0, float(np.ptp(stamps)) / period))
+            fold = _best_fold(stamps, self.period_ns * np.linspace(1 - most, 1 + most, 25))
             is_clear = not fold.is_chance(stamps.size) or _has_fixed_phases(by_stream, fold)
         else:
             fold = _best_fold(stamps, np.array([period]))

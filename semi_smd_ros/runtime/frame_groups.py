@@ -34,6 +34,8 @@ class FrameGroups:
         self._held = [0] * self._streams
         self._newest: list[int | None] = [None] * self._streams
         self._past: list[deque[tuple[int, Any]]] = [deque() for _ in range(self._streams)]
+        # The first stamp from the past of every stream, since the last message of any stream that was not.
+        self._past_since: dict[int, int] = {}
         self._last: Group | None = None
         self._disorder = Disorder()
 
@@ -67,6 +69,8 @@ class FrameGroups:
         if last is not None and stamp_ns < last.newest_ns - self.settings.jump_ns:
             self._newest[stream] = stamp_ns
             return self._add_past(stream, stamp_ns, item)
+        if self._past_since:
+            self._past_since.clear()
         self._note_order(stream, stamp_ns, newest)
         if self._past[stream]:
             self._drop_past(stream)
@@ -274,7 +278,9 @@ class FrameGroups:
         # Most of those who told the last set's time must now tell another.
         before = self._last.newest_ns - self.settings.jump_ns
         dissenters = {i for i, newest in enumerate(self._newest) if newest is not None and newest < before}
-        if len(dissenters) <= len(self._last.members) // 2:
+        # Unless those who could contradict have said nothing for so long.
+        unopposed_ns = stamp_ns - self._past_since.setdefault(stream, stamp_ns)
+        if len(dissenters) <= len(self._last.members) // 2 and unopposed_ns < 2 * self.settings.jump_ns:
             return []
         kept = [(stamp, i, thing) for i in dissenters for stamp, thing in self._past[i]]
         self.jumps += 1

@@ -158,7 +158,7 @@ def to_network_size(
     if encoding in _CONVERT_FIRST:
         code = _TO_RGB[encoding]
         assert code is not None
-        pixels, code = cv2.cvtColor(np.ascontiguousarray(pixels), code), None
+        pixels, code = cv2.cvtColor(pixels, code), None
     else:
         code = _TO_RGB.get(encoding, cv2.COLOR_GRAY2RGB)
     small = remap(pixels)

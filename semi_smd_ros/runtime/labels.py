@@ -26,7 +26,8 @@ def label_images(depth: SurroundDepth) -> np.ndarray:
     labels = depth.semantics_nhw
     if not labels.shape[1]:
         raise ValueError('the result has no semantics; expected one of process(frame, semantics=True)')
-    height, width = depth.images_nhw3.shape[1:3]
+    model = depth.rectified.cameras[0].model
+    height, width = model.height, model.width
     return labels[:, nearest(height, labels.shape[1])][:, :, nearest(width, labels.shape[2])]
 
 

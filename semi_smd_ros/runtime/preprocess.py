@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -18,15 +20,27 @@ from .images import CameraImage, InputError, to_network_size
 MAX_DECODE_REDUCTION = 4
 
 
-# A model is one object for as long as its calibration holds.
-@lru_cache(maxsize=64)
+# A model is one object for as long as its calibration holds, wherever its camera is moved to; its maps go with it.
+_MAPS: WeakKeyDictionary[CameraModel, dict[tuple[int, int], RectifyMap]] = WeakKeyDictionary()
+_MAPS_LOCK = threading.Lock()
+
+
+def rectify_map(camera: CameraModel, width: int, height: int) -> RectifyMap:
+    """The map of `camera` for a network of `width` x `height`; computed (10 ms and more) when first asked for."""
+    with _MAPS_LOCK:
+        by_size = _MAPS.setdefault(camera, {})
+        if (width, height) not in by_size:
+            by_size[width, height] = RectifyMap(camera, width, height)
+        return by_size[width, height]
+
+
 def decode_reduction(camera: CameraModel, width: int, height: int) -> int:
     """By how much (1, 2, 4) JPEGs of `camera` may come smaller out of the decoder for a network of `width` x `height`.
 
     Never by so much that the network's picture would have to be enlarged anywhere. Whoever feeds a pipeline asks this,
     so that all get the same pixels.
     """
-    return min(RectifyMap(camera, width, height).source_reduction, MAX_DECODE_REDUCTION)
+    return min(rectify_map(camera, width, height).source_reduction, MAX_DECODE_REDUCTION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +63,7 @@ class PreparedRig:
 
 def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
     """Compute the fixed maps of every camera for a network of `width` x `height`."""
-    maps = tuple(RectifyMap(camera.model, width, height) for camera in rig.cameras)
+    maps = tuple(rectify_map(camera.model, width, height) for camera in rig.cameras)
     rectified = Rig(
         tuple(
             RigCamera(camera.name, camera.frame_id, remap.model, camera.base_T_cam)
@@ -89,17 +103,28 @@ def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
         if image is None:
             images[i] = 0
             continue
-        if image.size != remap.source_size:
-            raise InputError(
-                'size',
-                f'camera {camera.name}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
-                f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
-            )
+        check_size(camera.name, image, remap)
         if image.rectified_hw3 is not None and image.rectified_by is remap:
             images[i] = image.rectified_hw3
             continue
         to_network_size(image, partial(_remap, remap, prepared.scratch_hw3, image.reduction), out=images[i])
     return images
+
+
+def check_size(camera: str, image: CameraImage, remap: RectifyMap) -> None:
+    """Raise InputError, naming the camera, unless `image` has the size of the calibration that `remap` is made of."""
+    if image.size != remap.source_size:
+        raise InputError(
+            'size',
+            f'camera {camera}: image is {image.size[0]}x{image.size[1]}; its CameraInfo says '
+            f'{remap.source_size[0]}x{remap.source_size[1]}: publish the calibration of this resolution',
+        )
+
+
+def unit_levels(grey_hw: np.ndarray, out_hw: np.ndarray | None = None) -> np.ndarray:
+    """Grey levels (uint8) as float32 from 0 to 1; `out_hw`, where given, is written and returned."""
+    # OpenCV's only operation that scales bytes to floats in one pass over the memory.
+    return cv2.addWeighted(grey_hw, 1 / 255, grey_hw, 0, 0, dst=out_hw, dtype=cv2.CV_32F)
 
 
 def _remap(remap: RectifyMap, scratch_hw3: np.ndarray, reduced_by: int, pixels: np.ndarray) -> np.ndarray:
@@ -112,8 +137,7 @@ def engine_inputs(frame: SurroundFrame, prepared: PreparedRig, images_nhw3: np.n
     """The engine's named inputs for rectified images; the next set's overwrite them."""
     for image_hw3, image_3hw in zip(images_nhw3, prepared.scratch_n3hw, strict=True):
         for channel_hw, scaled_hw in zip(cv2.split(image_hw3), image_3hw, strict=True):
-            # OpenCV's only operation that scales bytes to floats in one pass over the memory.
-            cv2.addWeighted(channel_hw, 1 / 255, channel_hw, 0, 0, dst=scaled_hw, dtype=cv2.CV_32F)
+            unit_levels(channel_hw, scaled_hw)
     return EngineInputs(
         prepared.scratch_n3hw,
         prepared.rectified.intrinsics_n33.astype(np.float32),

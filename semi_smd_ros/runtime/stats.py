@@ -32,11 +32,19 @@ class StageTimes:
         with self._lock:
             self._times_ms.setdefault(stage, deque(maxlen=self._window)).append(milliseconds)
 
+    def times(self) -> dict[str, list[float]]:
+        """{stage: milliseconds of each set in the window, oldest first}."""
+        with self._lock:
+            return {stage: list(values) for stage, values in self._times_ms.items()}
+
+    def clear(self) -> None:
+        """Forget all times: what is measured from here on is not what came before."""
+        with self._lock:
+            self._times_ms.clear()
+
     def summary(self) -> dict[str, dict[str, float]]:
         """{stage: {p50, p95 (ms), n}}."""
-        with self._lock:
-            times = {stage: list(values) for stage, values in self._times_ms.items()}
         return {
             stage: {'p50': float(np.percentile(v, 50)), 'p95': float(np.percentile(v, 95)), 'n': len(v)}
-            for stage, v in times.items()
+            for stage, v in self.times().items()
         }

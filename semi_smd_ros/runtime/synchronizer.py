@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,10 +54,11 @@ class SurroundSynchronizer:
 
     Without `poll`, the sets are a function of the messages' order alone, so that an offline replay forms those of the
     live system. A message from more than `jump` seconds before the last set is kept aside: when more than half of the
-    last set's streams say so, time was set back (a bag that loops) and synchronising goes on from there; until then
-    it is one stream's broken clock.
+    last set's streams say so, or some for twice `jump` in which no other says anything, time was set back (a bag that
+    loops) and synchronising goes on from there; until then it is one stream's broken clock.
 
-    `streams` are names, or filters in the manner of message_filters, which are connected at once. Thread-safe;
+    `streams` are names, or filters in the manner of message_filters, which are connected at once. As there, a message
+    without a header is refused (ValueError), unless `allow_headerless`: it is stamped when it comes. Thread-safe;
     callbacks run one at a time, in the order of the sets, never under the lock. Every message is pending, used in a
     set or dropped for one of `DROP_REASONS`; at most `queue_size` messages a stream are pending.
     """
@@ -66,6 +68,7 @@ class SurroundSynchronizer:
         streams: Sequence[Any],
         queue_size: int = 10,
         slop: float = 0.05,
+        allow_headerless: bool = False,
         *,
         missing_after: float | None = None,
         min_streams: int | None = None,
@@ -84,6 +87,7 @@ class SurroundSynchronizer:
             'jump': jump,
         }  # fmt: skip
         self._groups = FrameGroups(len(names), self._checked(self._settings))
+        self._allow_headerless = allow_headerless
         self._lock = threading.Lock()
         self._in = 0
         self._sets = [0, 0]
@@ -139,8 +143,16 @@ class SurroundSynchronizer:
             source.registerCallback(self._add_message, i)
 
     def _add_message(self, message: Any, stream: int) -> None:
-        stamp = message.header.stamp
-        self.add(stream, int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec), message)
+        stamp = getattr(getattr(message, 'header', None), 'stamp', None)
+        if stamp is not None:
+            self.add(stream, int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec), message)
+        elif self._allow_headerless:
+            self.add(stream, time.time_ns(), message)
+        else:
+            raise ValueError(
+                f'{self.streams[stream]}: {type(message).__name__} has no header; expected a stamped message, or '
+                'allow_headerless=True, which stamps it when it comes'
+            )
 
     def add(self, stream: str | int, stamp_ns: int, item: Any) -> tuple[SynchronizedSet, ...]:
         """Take one message; returns the sets that it releases. Callbacks have them by then, or soon will."""

@@ -11,8 +11,8 @@ from tiny_model import write_tiny_model
 from semi_smd_ros.runtime.engine.trust import write_checksum
 
 SIZE = 256
-# Products of two matrices: about a millisecond each.
-PRODUCTS = 20_000
+# Products of two matrices, a fifth of a millisecond each where it is fast: longer than any test waits.
+PRODUCTS = 400_000
 
 
 def write_slow_model(path: Path, always: bool) -> Path:

@@ -58,7 +58,11 @@ def test_a_camera_floods(node: WatchedNode) -> None:
     sent = node.rig.cameras['left'].sent
     node.waits_for(lambda: node.rig.cameras['left'].sent > sent + 400, 'a flood')
     node.clouds_show('front', 'left', 'right')
-    node.waits_for(lambda: float(node.values('camera left')['rate (Hz)']) > 50, 'a rate that tells of the flood')
+    node.waits_for(
+        lambda: float(node.values('camera left')['rate (Hz)']) > 50,
+        'a rate that tells of the flood',
+        lambda: str(node.values('camera left')),
+    )
     node.says('camera front', OK, 'images arrive')
     node.counts_add_up()
 

@@ -7,7 +7,9 @@ while Python itself starts, nobody can catch a signal; the earliest moment here 
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -111,6 +113,29 @@ def test_a_signal_while_the_engine_warms_up(
     time.sleep(0.3)
     assert 'ONNX Runtime' not in node.log()  # it says so when it is warm
     leaves(node, number)
+
+
+def test_a_signal_to_a_busy_node_whose_log_nobody_reads_any_more(quick_and_slow: tuple[Path, Path]) -> None:
+    command = [sys.executable, '-m', 'semi_smd_ros.nodes.surround_depth_node', '--ros-args']
+    arguments = ['-p', 'cameras:=[front]', '-p', f'model:={quick_and_slow[1]}']
+    # Slow for longer than anybody waits.
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get('PYTHONPATH', '')])
+    process = subprocess.Popen(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, 'PYTHONPATH': path, 'RCUTILS_LOGGING_BUFFERED_STREAM': '0'},
+    )
+    try:
+        assert process.stdout is not None
+        assert any(b'message_filters from' in line for line in process.stdout)
+        time.sleep(0.3)
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LEAVES_WITHIN_S) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @BOTH

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,13 +51,12 @@ def test_is_as_large_as_the_published_network(name: str) -> None:
     assert shapes == [(width, 64 // s, 96 // s) for width, s in zip(network.widths, (4, 8, 16, 32))]
 
 
-@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
-def test_loads_published_weights(tmp_path: Path, suffix: str) -> None:
+def test_loads_published_weights(tmp_path: Path) -> None:
     network = EfficientNetLite('efficientnet_lite0')
     before = {name: value.clone() for name, value in network.state_dict().items()}
     weights = published(network)
-    path = tmp_path / f'weights{suffix}'
-    save_file(weights, str(path)) if suffix == '.safetensors' else torch.save(weights, path)
+    path = tmp_path / 'weights.safetensors'
+    save_file(weights, str(path))
     network.load_imagenet(path)
     for name, value in network.state_dict().items():
         assert not value.is_floating_point() or torch.equal(value, before[name] + 1), name
@@ -71,6 +72,19 @@ def test_refuses_other_weights(tmp_path: Path) -> None:
     save_file({**weights, '_blocks.99._bn0.weight': torch.zeros(1)}, str(path))
     with pytest.raises(ValueError, match=r'_blocks\.99\._bn0\.weight differ'):
         network.load_imagenet(path)
+
+
+def test_a_pth_file_is_converted_first_never_unpickled_by_the_package(tmp_path: Path) -> None:
+    network = EfficientNetLite('efficientnet_lite0')
+    weights = published(network)
+    pickled, converted = tmp_path / 'weights.pth', tmp_path / 'weights.safetensors'
+    torch.save(weights, pickled)
+    with pytest.raises(ValueError, match=r'not a \.safetensors file .*tools/weights_to_safetensors\.py'):
+        network.load_imagenet(pickled)
+    tool = Path(__file__).parents[2] / 'tools' / 'weights_to_safetensors.py'
+    subprocess.run([sys.executable, str(tool), str(pickled), str(converted)], check=True)
+    network.load_imagenet(converted)
+    assert torch.equal(network.stem[0].weight, weights['_conv_stem.weight'])
 
 
 def test_fine_tuning_keeps_statistics_and_the_first_layers() -> None:

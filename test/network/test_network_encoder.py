@@ -50,12 +50,11 @@ def test_has_the_names_shapes_and_size_of_the_published_network(name: str) -> No
     assert run(network, rig_input(network, 2)).log_depth_bnhw.isfinite().all()
 
 
-@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
-def test_loads_published_weights(tmp_path: Path, suffix: str) -> None:
+def test_loads_published_weights(tmp_path: Path) -> None:
     network = resnet('resnet18')
     weights = published(network)
-    path = tmp_path / f'weights{suffix}'
-    save_file(weights, str(path)) if suffix == '.safetensors' else torch.save(weights, path)
+    path = tmp_path / 'weights.safetensors'
+    save_file(weights, str(path))
     cues = network.encoder.cues.weight.clone()
     network.encoder.load_imagenet(path)
     state = network.encoder.state_dict()

@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from ros_harness import OFTEN, Bench, NodeProcess, Scene, start_node, wait_for
 from tiny_model import write_tiny_model
 
+from semi_smd_ros.runtime.cuda.driver import CudaError, find_device
 from semi_smd_ros.runtime.engine.trust import write_checksum
 
 
@@ -93,6 +94,23 @@ def test_model_that_does_not_fit_the_rig(idle: Scene, tmp_path: Path) -> None:
     refused(idle, 'takes at most 1 cameras; the rig has 2 (front, rear)')
 
 
+def test_tensorrt_that_is_not_there(idle: Scene, tmp_path: Path, tiny: Path) -> None:
+    try:
+        find_device()
+        pytest.skip('there is a GPU')
+    except CudaError as error:
+        reason = str(error)
+    rig = tmp_path / 'one.yaml'
+    rig.write_text('cameras: [{name: front}]')
+    idle.set_text('rig', str(rig))
+    idle.set_text('model', str(tiny))
+    assert 'expected one of auto, tensorrt, onnxruntime' in idle.set_text('backend', 'cuda')
+    assert 'expected one of fp16, fp32, int8' in idle.set_text('precision', 'fp8')
+    assert idle.set_text('backend', 'tensorrt') == ''
+    refused(idle, reason)
+    assert idle.set_text('backend', 'auto') == ''
+
+
 def test_configures_after_the_mistake_is_mended(idle: Scene, tmp_path: Path, tiny: Path) -> None:
     rig = tmp_path / 'one.yaml'
     rig.write_text('cameras: [{name: front}]')
@@ -101,6 +119,8 @@ def test_configures_after_the_mistake_is_mended(idle: Scene, tmp_path: Path, tin
     idle.send_tf()
     assert idle.transition('configure')
     assert idle.state() == 'inactive'
+    # One sentence on what could be faster, where nothing is.
+    assert idle.process.log().count('no GPU is used, ONNX Runtime runs tiny.onnx on the CPU') <= 1
     assert idle.transition('activate')
     idle.until(lambda: idle.clouds, 'a cloud')
     assert idle.transition('deactivate')

@@ -220,6 +220,36 @@ def test_who_subscribes_while_a_set_is_worked_on_gets_the_next_one(
         node.destroy_node()
 
 
+def test_a_decoder_that_comes_up_with_something_costs_one_camera_its_picture(bench: Bench, tiny: Path) -> None:
+    settings = {'model': str(tiny), 'cameras': ['left', 'right'], 'autostart': False}
+    node = SurroundDepthNode(
+        namespace='/surprised', parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()]
+    )
+    scene = Scene(bench, 'surprised', ['left', 'right'])
+    try:
+        assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        session = node._session
+        assert session is not None
+        assert session.processor is not None
+        outputs = session.outputs
+        wait_for(lambda: outputs.wants_cloud and outputs.wants_depth, 'subscribers')
+        model = CameraModel.from_camera_info(camera_info())
+        rig = Rig(tuple(RigCamera(name, name, model, np.eye(4)) for name in scene.names))
+        good = raw_image(np.full((HEIGHT, WIDTH, 3), 128, np.uint8), 'bgr8')
+        # Of a type that nobody sends, which is what makes it a surprise.
+        bad = raw_image(np.full((HEIGHT, WIDTH, 3), 128, np.uint8), 'bgr8')
+        images = [ReceivedImage(good.header, SECOND, good, False), ReceivedImage(bad.header, SECOND, object(), False)]
+        session.processor._run(SynchronizedSet(SECOND, (SECOND, SECOND), tuple(images)), rig, {})
+        wait_for(lambda: scene.clouds and scene.depths['left'], 'the outputs of the set')
+        assert not scene.depths['right']
+        assert session.counters.summary() == (0, 1, {})
+        assert session._stats[1].rejections() == {'error': 1}
+        assert 'AttributeError' in session._stats[1].last_problem
+        assert session._stats[0].rejections() == {}
+    finally:
+        node.destroy_node()
+
+
 def test_two_nodes_in_one_system_keep_to_themselves(running: Scene, bench: Bench, tiny: Path, tmp_path: Path) -> None:
     twin = Scene(bench, 'twin', ['left', 'right'], topics={'left': '/drivers/left_camera'})
     twin.send_tf()
@@ -250,6 +280,33 @@ def test_two_nodes_in_one_system_keep_to_themselves(running: Scene, bench: Bench
     topic = wait_for(lambda: twin.values('camera left').get('image topic'), 'its diagnostics')
     assert topic == '/drivers/left_camera'
     assert twin.process.stop() == 0
+
+
+def test_images_before_the_first_clock_wait_for_the_others(bench: Bench, tiny: Path, tmp_path: Path) -> None:
+    scene = Scene(bench, 'early', ['left', 'right'])
+    scene.send_tf()
+    clock = bench.node.create_publisher(Clock, '/clock', 5)
+    settings = {'use_sim_time': 'true', 'sync.missing_after': 6.0, 'sync.min_cameras': 1}
+    start_node(tmp_path, scene, model=str(tiny), cameras='[left, right]', **settings, **OFTEN)
+    wait_for(lambda: scene.values('node').get('state') == 'active', 'an active node')
+    wait_for(lambda: clock.get_subscription_count() and scene._images['right'].get_subscription_count(), 'subscribers')
+    stamp_ns = 1000 * SECOND
+    wait_for(
+        lambda: (
+            (scene.send(names=['left'], stamp_ns=stamp_ns), scene.values('camera left').get('received', '0'))[-1] > '0'
+        ),
+        'an image',
+    )
+    time.sleep(1.2)  # a poll
+    clock.publish(Clock(clock=Time(nanoseconds=stamp_ns).to_msg()))
+    time.sleep(2.4)  # two more
+    assert not scene.clouds
+    for _ in range(3):  # in case that the first is lost
+        scene.send(names=['right'], stamp_ns=stamp_ns)
+    wait_for(lambda: all(scene.depths.values()), 'depth of both')
+    assert scene.values('sets').get('synchronizer: partial', '0') == '0'
+    bench.node.destroy_publisher(clock)
+    assert scene.process.stop() == 0
 
 
 def test_a_clock_that_stands_still_stops_neither_output_nor_diagnostics(

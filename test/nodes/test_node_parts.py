@@ -130,6 +130,20 @@ def test_a_covariance_that_is_as_large_as_can_be_remains_one() -> None:
     assert np.linalg.eigvalsh(covariance).min() > -1e-3
 
 
+def test_rounding_does_not_grow_over_days() -> None:
+    integrator = OdometryIntegrator()
+    integrator.update(0, None)
+    step = np.eye(4)
+    # A network in half precision gives rotations that are none by this much.
+    step[:3, :3] *= 1 + 1e-3
+    step[0, 3] = 1.0
+    for k in range(1, 3001):
+        motion = integrator.update(k * 100_000_000, step)
+    rotation = motion.odom_T_base[:3, :3]
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(motion.odom_T_base[:3, 3], [3000, 0, 0], rtol=1e-6)
+
+
 def test_a_wiped_memory_keeps_the_pose_and_grows_the_covariance() -> None:
     integrator = OdometryIntegrator()
     integrator.update(0, None)
@@ -161,6 +175,27 @@ def test_pixels_are_decoded_without_a_copy(encoding: str, channels: int) -> None
     assert decoded.size == (6, 4)
     message.data[0] = 77
     assert decoded.pixels.reshape(-1)[0] == 77
+
+
+@pytest.mark.parametrize('encoding', ['bgr8', 'mono8', 'bayer_rggb8'])
+def test_what_cv_bridge_would_stumble_over_is_viewed_without_it(encoding: str) -> None:
+    class Stumbling:
+        def imgmsg_to_cv2(self, *arguments: object, **named: object) -> np.ndarray:
+            raise AttributeError("'numpy.ndarray' object has no attribute 'newbyteorder'")
+
+    channels = 3 if encoding == 'bgr8' else 1
+    decode = ImageDecoder()
+    decode._bridge = Stumbling()
+    pixels = np.arange(4 * 6 * channels, dtype=np.uint8).reshape(4, 6, channels)
+    model = CameraModel(6, 4, np.diag([5.0, 5.0, 1.0]), np.zeros(0))
+    big, cut = raw_image(pixels, encoding), raw_image(np.pad(pixels, ((0, 0), (0, 2), (0, 0))), encoding)
+    # Drivers do say that of 8 bit pixels; others leave out the padding of the last row.
+    big.is_bigendian = 1
+    cut.width, cut.data = 6, cut.data[: -2 * channels]
+    for message in (big, cut):
+        message.header.stamp.sec = 1
+        decoded = decode(receive_raw(message), model)
+        np.testing.assert_array_equal(decoded.pixels.reshape(pixels.shape), pixels)
 
 
 def test_throttling_is_by_key() -> None:

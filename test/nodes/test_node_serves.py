@@ -108,6 +108,8 @@ def test_diagnostics_tell_rates_and_times(running: Scene) -> None:
     assert (engine['name'], engine['version'], engine['input']) == ('tiny', '0.0.1', '80x48')
     assert 'nothing' in engine['trained on']
     assert 'ONNX Runtime' in engine['backend']
+    assert engine['precision'] == 'fp32'
+    assert running.says('engine', f'tiny 0.0.1 in fp32 on {engine["backend"]}')
     for stage in ('decode', 'preprocess', 'engine', 'postprocess', 'publish', 'total'):
         assert 0 < float(engine[f'{stage} p50 (ms)']) <= float(engine[f'{stage} p95 (ms)'])
     assert int(engine['memory reset: first frame']) == 1

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from ros_harness import OFTEN, Bench, Scene, start_node, wait_for
 from sensor_msgs.msg import PointCloud2
+from tf2_msgs.msg import TFMessage
 
 from semi_smd_ros.nodes.ros import tf2_ros
 
@@ -29,6 +31,9 @@ class Truck(Scene):
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench, 'truck', ['fixed', 'cab'])
         self.broadcaster = tf2_ros.TransformBroadcaster(bench.node)
+        # tf2_ros's own broadcaster never sends another transform of a frame that it has sent.
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.static = bench.node.create_publisher(TFMessage, '/tf_static', latched)
         self.now_ns = bench.node.get_clock().now().nanoseconds
 
     def transform(self, name: str, x: float, stamp_ns: int = 0) -> TransformStamped:
@@ -47,7 +52,7 @@ class Truck(Scene):
 
     def fix(self, x: float) -> None:
         """Say where the fixed camera is."""
-        self.bench.tf.sendTransform(self.transform('fixed', x))
+        self.static.publish(TFMessage(transforms=[self.transform('fixed', x)]))
         time.sleep(0.1)
 
     def x_of(self, camera: int, at_s: float, **send: Any) -> float:
@@ -60,6 +65,15 @@ class Truck(Scene):
         assert x.size
         assert np.ptp(x) < 1e-4
         return float(x[0]) - DEPTH_OF_128
+
+    def stands(self, camera: int, at_s: float, x: float) -> None:
+        """Expect a camera at x. Its transform may come after the first pictures, so some more are taken."""
+        found = []
+        for attempt in range(10):
+            found.append(self.x_of(camera, at_s + attempt * 1e-4))
+            if found[-1] == pytest.approx(x, abs=1e-3):
+                return
+        raise AssertionError(f'camera {camera} is at x = {found}; expected {x}; the node said:\n{self.process.log()}')
 
     def changes_of_rig(self) -> int:
         return int(self.values('engine').get('memory reset: rig changed', 0))
@@ -86,16 +100,16 @@ def truck(bench: Bench, tiny: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_a_moving_camera_is_where_it_was_when_the_picture_was_taken(truck: Truck) -> None:
     truck.move_cab(1.0, 2.0)
-    assert truck.x_of(1, 0.5) == pytest.approx(0.25, abs=1e-3)
-    assert truck.x_of(1, 1.5) == pytest.approx(0.75, abs=1e-3)
-    assert truck.x_of(0, 1.6) == pytest.approx(0.0, abs=1e-3)
+    truck.stands(1, 0.5, 0.25)
+    truck.stands(1, 1.5, 0.75)
+    truck.stands(0, 1.6, 0.0)
     # The transform of now has not come yet: the newest serves.
-    assert truck.x_of(1, 2.5) == pytest.approx(1.0, abs=1e-3)
+    truck.stands(1, 2.5, 1.0)
 
 
 def test_a_transform_that_stops_takes_its_camera_out_until_it_returns(truck: Truck) -> None:
     truck.move_cab(1.0, 10.0)
-    assert truck.x_of(1, 10.1) == pytest.approx(1.0, abs=1e-3)
+    truck.stands(1, 10.1, 1.0)
     stamps = iter(range(truck.now_ns + 12 * SECOND, truck.now_ns + 14 * SECOND, SECOND // 100))
 
     def is_out() -> bool:
@@ -110,7 +124,7 @@ def test_a_transform_that_stops_takes_its_camera_out_until_it_returns(truck: Tru
     wait_for(lambda: (is_out(), truck.depths['fixed'])[-1], 'depth of the other camera')
     assert not truck.depths['cab']
     truck.move_cab(2.0, 15.0)
-    assert truck.x_of(1, 15.1) == pytest.approx(2.0, abs=1e-3)
+    truck.stands(1, 15.1, 2.0)
     wait_for(lambda: truck.values('camera cab').get('tf') == 'ok', 'word of the transform')
 
 
@@ -121,9 +135,9 @@ def test_a_camera_that_is_moved_wipes_the_memory_and_one_that_jitters_does_not(t
     wait_for(lambda: truck.values('engine'), 'diagnostics')
     before = truck.changes_of_rig()
     truck.fix(1e-5)
-    assert truck.x_of(0, 20.2) == pytest.approx(0.0, abs=1e-3)
+    truck.stands(0, 20.2, 0.0)
     truck.fix(0.5)
-    assert truck.x_of(0, 20.3) == pytest.approx(0.5, abs=1e-3)
+    truck.stands(0, 20.3, 0.5)
     wait_for(lambda: truck.changes_of_rig() == before + 1, 'one counted change')
     truck.fix(0.0)
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import array
+import gc
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,9 +15,16 @@ import numpy as np
 import pytest
 from rigs import camera, ring
 
-from semi_smd_ros.rig import Rig, RigCamera
+from semi_smd_ros.rig import RectifyMap, Rig, RigCamera
 from semi_smd_ros.runtime import CameraImage, InputError, SurroundFrame, decode_compressed, decode_raw
-from semi_smd_ros.runtime.preprocess import decode_reduction, engine_inputs, prepare_rig, rectified, rectify_images
+from semi_smd_ros.runtime.preprocess import (
+    decode_reduction,
+    engine_inputs,
+    prepare_rig,
+    rectified,
+    rectify_images,
+    rectify_map,
+)
 
 WIDTH, HEIGHT = 1600, 900
 
@@ -41,10 +50,38 @@ def test_pixels_are_not_copied_before_they_are_reduced(encoding: str) -> None:
     assert peak_of_rectifying(ring(1, WIDTH, HEIGHT, 'plumb_bob'), image) < len(data) / 3
 
 
-def test_subsampled_colour_is_copied_once() -> None:
-    data = array.array('B', bytes(WIDTH * HEIGHT * 2))
-    image = decode_raw(data, HEIGHT, WIDTH, WIDTH * 2, 'yuv422', 0)
+@pytest.mark.parametrize('padding', [0, 64])
+@pytest.mark.parametrize(('encoding', 'bytes_per_pixel'), [('yuv422', 2), ('bayer_rggb8', 1), ('nv12', 1)])
+def test_subsampled_colour_is_copied_once(encoding: str, bytes_per_pixel: int, padding: int) -> None:
+    step, rows = WIDTH * bytes_per_pixel + padding, HEIGHT * 3 // 2 if encoding == 'nv12' else HEIGHT
+    data = array.array('B', bytes(step * rows))
+    image = decode_raw(data, HEIGHT, WIDTH, step, encoding, 0)
     assert peak_of_rectifying(ring(1, WIDTH, HEIGHT), image) < 1.2 * WIDTH * HEIGHT * 3
+
+
+def test_a_camera_that_is_moved_keeps_its_map_and_one_with_another_lens_does_not() -> None:
+    rig = ring(3)
+    before = prepare_rig(rig, 80, 48)
+    first, second, third = rig.cameras
+    pose = second.base_T_cam.copy()
+    pose[0, 3] += 0.5
+    moved = RigCamera(second.name, second.frame_id, second.model, pose)
+    other = RigCamera(third.name, third.frame_id, camera(focal=200.0), third.base_T_cam)
+    after = prepare_rig(Rig((first, moved, other), rig.base_frame), 80, 48)
+    assert [a is b for a, b in zip(after.maps, before.maps, strict=True)] == [True, True, False]
+    assert after.fingerprint != before.fingerprint
+    np.testing.assert_array_equal(after.rectified.cameras[1].base_T_cam, pose)
+    np.testing.assert_array_equal(after.maps[2].model.K, RectifyMap(other.model, 80, 48).model.K)
+
+
+def test_maps_go_with_the_calibration_that_they_are_of() -> None:
+    model = camera()
+    assert decode_reduction(model, 80, 48) == 2
+    kept = weakref.ref(rectify_map(model, 80, 48))
+    assert rectify_map(model, 80, 48) is kept() is not rectify_map(model, 40, 24)
+    del model
+    gc.collect()
+    assert kept() is None
 
 
 def test_the_engine_gets_rgb_from_0_to_1() -> None:
@@ -107,7 +144,8 @@ def test_a_jpeg_of_another_size_is_refused_by_its_own_size() -> None:
 @pytest.mark.parametrize('kind', ['bgr8', 'rgb8', 'mono8', 'mono16', 'bayer_rggb8', 'jpeg'])
 def test_what_is_rectified_early_is_what_would_have_been(kind: str) -> None:
     rig = ring(6, 640, 384)
-    prepared, other = prepare_rig(rig, 160, 96), prepare_rig(rig, 160, 96)
+    # Of the same numbers, but from CameraInfos that came later.
+    prepared, other = prepare_rig(rig, 160, 96), prepare_rig(ring(6, 640, 384), 160, 96)
     rng = np.random.default_rng(4)
     images = []
     for _ in rig.cameras:
@@ -128,7 +166,7 @@ def test_what_is_rectified_early_is_what_would_have_been(kind: str) -> None:
     np.testing.assert_array_equal(rectify_images(SurroundFrame(rig, early, 5), prepared), late)
     for image, future in zip(images, again, strict=True):
         np.testing.assert_array_equal(future.result().rectified_hw3, rectified(image, prepared.maps[0]).rectified_hw3)
-    # What is made for one rig serves no other: here it is spoilt, to tell.
+    # What is made for one calibration serves no other: here it is spoilt, to tell.
     for image in early:
         assert image.rectified_hw3 is not None
         image.rectified_hw3[:] = 0

@@ -82,6 +82,16 @@ def test_frames_are_never_mixed_where_stamps_tell_them_apart(
         assert len(sets) >= 0.85 * len(whole_frames(messages, streams))
 
 
+@pytest.mark.parametrize(('streams', 'drop'), [(6, 0.0), (6, 0.1), (12, 0.0)])
+def test_a_period_that_was_learned_too_long_from_few_frames_is_mended_before_it_mixes_any(
+    streams: int, drop: float
+) -> None:
+    for seed in range(200):
+        messages = traffic(streams, 60, drop=drop, latency_ms=(5, 255), seed=seed)
+        sets = feed(SurroundSynchronizer(names(streams), 30, slop=0.1), messages)
+        assert all(len(frames_of(ready)) == 1 for ready in sets), seed
+
+
 def test_cameras_that_fire_in_turn_are_kept_together() -> None:
     # 16 ms from camera to camera, 20 ms from the last one to the first one of the next frame.
     synchronizer = SurroundSynchronizer(names(6), slop=0.095)

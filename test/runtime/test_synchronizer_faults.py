@@ -63,6 +63,20 @@ def test_time_jumps_back_and_forward_for_all() -> None:
         assert subject.counters['resets'] == (by_ns < 0)
 
 
+def test_time_jumps_back_and_half_of_the_cameras_are_never_heard_again() -> None:
+    messages = shifted(traffic(CAMERAS, 80), None, range(20, 80), -HOUR)
+    for stream in range(3):
+        messages = without(messages, stream, range(20, 80))
+    subject = synchronizer()
+    sets = run(subject, messages)
+    # Three could be wrong against three, until nobody has contradicted them for two seconds.
+    after = [ready for ready in sets if min(frames_of(ready)) >= 20]
+    assert len(after) >= 38
+    assert all(frames_of(ready) == {min(frames_of(ready))} for ready in sets)
+    assert all(ready.missing == (0, 1, 2) for ready in after)
+    assert subject.counters['resets'] == 1
+
+
 def test_one_camera_whose_clock_jumps_is_left_out_until_it_is_right_again() -> None:
     for by_ns in (-HOUR, HOUR):
         messages = shifted(traffic(CAMERAS, 60), 2, range(20, 40), by_ns)

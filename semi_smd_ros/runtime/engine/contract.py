@@ -35,6 +35,10 @@ class ModelError(RuntimeError):
     """A model file that cannot be used, or that does not fit the rig. The message says what to do."""
 
 
+class BackendError(ModelError):
+    """A backend that cannot run here, or cannot run this model; another one may. The message says what is missing."""
+
+
 @dataclass(frozen=True)
 class EngineSpec:
     """What a model file says of itself. `cameras` is None where it takes any number up to `max_cameras`."""
@@ -67,7 +71,10 @@ class EngineInputs:
 
 @dataclass(frozen=True, eq=False)
 class EngineOutputs:
-    """Named as in the contract, on the host. `ego_motion` is `prev_T_now` (4,4)."""
+    """Named as in the contract, on the host. `ego_motion` is `prev_T_now` (4,4).
+
+    The arrays may be the engine's own: its next run may overwrite them.
+    """
 
     depth: np.ndarray
     confidence: np.ndarray
@@ -142,6 +149,64 @@ def read_metadata(text: str | None, where: str) -> dict[str, Any]:
             f'{CONTRACT_VERSION}: use a model and a program of the same release'
         )
     return data
+
+
+def read_spec(
+    inputs: dict[str, list[Any]],
+    outputs: dict[str, list[Any]],
+    metadata: dict[str, Any],
+    where: str,
+    backend: str,
+    precision: str,
+    sha256: str,
+) -> EngineSpec:
+    """The spec of a model from its tensors (name to shape) and its metadata, once they keep the contract.
+
+    Raises ModelError naming the tensor, the axis or the key that does not.
+    """
+    sizes = check_tensors(inputs, INPUTS, where)
+    check_tensors(outputs, OUTPUTS, where)
+    unknown = sorted(set(inputs) - set(INPUTS))
+    if unknown:
+        raise ModelError(f'{where}: inputs {", ".join(unknown)} are not in the contract ({", ".join(INPUTS)})')
+    symbolic = [axis for axis in ('H', 'W', 'C', 'h', 'w') if axis not in sizes]
+    if symbolic:
+        raise ModelError(f'{where}: axes {", ".join(symbolic)} are symbolic; expected only N to be')
+    if (metadata['height'], metadata['width']) != (sizes['H'], sizes['W']):
+        raise ModelError(
+            f'{where}: metadata says {metadata["width"]}x{metadata["height"]}, the tensors {sizes["W"]}x{sizes["H"]}: '
+            'export the model again'
+        )
+    return EngineSpec(
+        name=str(metadata['name']),
+        version=str(metadata['version']),
+        height=sizes['H'],
+        width=sizes['W'],
+        memory_chw=(sizes['C'], sizes['h'], sizes['w']),
+        cameras=sizes.get('N'),
+        max_cameras=int(metadata['max_cameras']),
+        depth_min=float(metadata['depth_min']),
+        depth_max=float(metadata['depth_max']),
+        classes=tuple(metadata['classes']),
+        trained_on=str(metadata['trained_on']),
+        backend=backend,
+        precision=precision,
+        sha256=sha256,
+    )
+
+
+def black_inputs(spec: EngineSpec, cameras: int) -> EngineInputs:
+    """Black images of `cameras` level cameras 1.5 m above the ground, to warm an engine up."""
+    intrinsics = np.diag([spec.width, spec.width, 1.0])
+    intrinsics[:2, 2] = spec.width / 2, spec.height / 2
+    forward = np.eye(4)
+    forward[:3] = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5]])
+    return EngineInputs(
+        np.zeros((cameras, 3, spec.height, spec.width), np.float32),
+        np.tile(intrinsics, (cameras, 1, 1)),
+        np.tile(forward, (cameras, 1, 1)),
+        np.ones(cameras),
+    )
 
 
 def check_rig(spec: EngineSpec, rig: Rig) -> None:

@@ -1,42 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine on ONNX Runtime."""
+"""The engine on ONNX Runtime, on the CPU or with CUDA."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
 
 from ...rig import Rig
 from .contract import (
-    INPUTS,
     METADATA_KEY,
     OUTPUTS,
+    BackendError,
     EngineInputs,
     EngineOutputs,
     EngineSpec,
     ModelError,
+    black_inputs,
     check_rig,
-    check_tensors,
     read_metadata,
+    read_spec,
 )
-from .trust import read_checked
 
 
 class OnnxRuntimeEngine:
-    """Runs a model file on the CPU. Raises ModelError for a file that is missing, broken or of another kind.
+    """Runs the content of a model file, on the CPU, or on the GPU with `cuda`; `path` names it in messages.
 
-    `threads` is the number of threads inside one operator; None lets ONNX Runtime take every core. `sha256` is the
-    hash that the file must have; '' takes it from the checksum file beside the model.
+    `digest` is the SHA-256 of `data`. `threads` is the number of threads inside one operator; None lets ONNX Runtime
+    take every core. Raises ModelError for content that is broken or off the contract, BackendError where CUDA does not
+    start.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None, sha256: str = '') -> None:
-        self.path = Path(path)
-        session, digest = _open(self.path, threads, sha256)
+    def __init__(
+        self,
+        data: bytes,
+        path: Path,
+        digest: str,
+        threads: int | None = None,
+        cuda: bool = False,
+        precision: str = 'fp32',
+    ) -> None:
+        self.path = path
+        session = _open(data, path, threads, cuda)
         self._session: ort.InferenceSession | None = session
-        self.spec = _read_spec(session, self.path, digest)
+        self.spec = _read_spec(session, self.path, digest, 'CUDA' if cuda else 'CPU', precision)
         self._types = {tensor.name: _dtype(tensor.type, self.path) for tensor in session.get_inputs()}
         self._memory: np.ndarray | None = None
 
@@ -44,23 +53,9 @@ class OnnxRuntimeEngine:
         """One set; see the contract. `use_memory` without a set before it raises ModelError."""
         if self._session is None:
             raise ModelError(f'{self.path}: the engine is closed; load it again')
-        cameras = len(inputs.images)
-        if use_memory and (self._memory is None or len(self._memory) != cameras):
-            raise ModelError('there is no memory of a set before this one; call run with use_memory=False')
-        memory = self._memory if use_memory else None
-        if memory is None:
-            memory = np.zeros((cameras, *self.spec.memory_chw), self._types['memory'])
-        feed = {
-            'images': inputs.images,
-            'intrinsics': inputs.intrinsics,
-            'base_T_cam': inputs.base_T_cam,
-            'camera_valid': inputs.camera_valid,
-            'memory': memory,
-            'memory_valid': np.array([use_memory]),
-        }
+        typed = self.feed(inputs, use_memory)
         # A failed run leaves no memory: what it would have continued is unknown.
         self._memory = None
-        typed = {name: np.ascontiguousarray(array, self._types[name]) for name, array in feed.items()}
         results = cast('list[np.ndarray]', self._session.run(list(OUTPUTS), typed))
         depth, confidence, semantics, memory_out, ego_motion = results
         self._memory = memory_out
@@ -71,23 +66,31 @@ class OnnxRuntimeEngine:
             ego_motion.astype(np.float64),
         )
 
+    def feed(self, inputs: EngineInputs, use_memory: bool) -> dict[str, np.ndarray]:
+        """The model's inputs by name, in its types, with the memory of the set before or with none."""
+        cameras = len(inputs.images)
+        if use_memory and (self._memory is None or len(self._memory) != cameras):
+            raise ModelError('there is no memory of a set before this one; call run with use_memory=False')
+        memory = self._memory if use_memory else None
+        if memory is None:
+            memory = np.zeros((cameras, *self.spec.memory_chw), self._types['memory'])
+        arrays = {
+            'images': inputs.images,
+            'intrinsics': inputs.intrinsics,
+            'base_T_cam': inputs.base_T_cam,
+            'camera_valid': inputs.camera_valid,
+            'memory': memory,
+            'memory_valid': np.array([use_memory]),
+        }
+        return {name: np.ascontiguousarray(array, self._types[name]) for name, array in arrays.items()}
+
     def check_rig(self, rig: Rig) -> None:
         """Raise ModelError when the model cannot run this rig."""
         check_rig(self.spec, rig)
 
     def warm_up(self, cameras: int) -> None:
-        """Run once on black images of `cameras` level cameras; leaves no memory."""
-        intrinsics = np.diag([self.spec.width, self.spec.width, 1.0])
-        intrinsics[:2, 2] = self.spec.width / 2, self.spec.height / 2
-        forward = np.eye(4)
-        forward[:3] = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5]])
-        black = EngineInputs(
-            np.zeros((cameras, 3, self.spec.height, self.spec.width), np.float32),
-            np.tile(intrinsics, (cameras, 1, 1)),
-            np.tile(forward, (cameras, 1, 1)),
-            np.ones(cameras),
-        )
-        self.run(black, use_memory=False)
+        """Run once on black images; leaves no memory."""
+        self.run(black_inputs(self.spec, cameras), use_memory=False)
         self.reset_memory()
 
     def reset_memory(self) -> None:
@@ -99,57 +102,49 @@ class OnnxRuntimeEngine:
         self._memory = self._session = None
 
 
-def _open(path: Path, threads: int | None, sha256: str) -> tuple[ort.InferenceSession, str]:
-    if not path.is_file():
-        raise ModelError(f'{path}: no such model file; expected an ONNX file, for example models/semi_smd_small.onnx')
-    data, digest = read_checked(path, sha256)
+def cuda_problem() -> str:
+    """Why ONNX Runtime cannot use a GPU here; '' where it has what it takes."""
+    if 'CUDAExecutionProvider' in ort.get_available_providers():
+        return ''
+    return (
+        f'this ONNX Runtime {ort.__version__} is built without CUDA: python3 -m pip uninstall onnxruntime, then '
+        'python3 -m pip install onnxruntime-gpu'
+    )
+
+
+def _open(data: bytes, path: Path, threads: int | None, cuda: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
     # Spinning threads would take the cores that the node's callbacks and the drivers need between sets.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    # As in the TensorRT engines: TF32 would take the metric scale from what must stay in FP32.
+    gpu: list[Any] = [('CUDAExecutionProvider', {'use_tf32': '0'})] if cuda else []
     try:
-        return ort.InferenceSession(data, options, providers=['CPUExecutionProvider']), digest
+        session = ort.InferenceSession(data, options, providers=[*gpu, 'CPUExecutionProvider'])
     except Exception as error:
         raise ModelError(
             f'{path} ({len(data)} bytes) is not an ONNX file that ONNX Runtime {ort.__version__} can load: '
             f'{error}: copy or export the model again'
         ) from error
-
-
-def _read_spec(session: ort.InferenceSession, path: Path, digest: str) -> EngineSpec:
-    where = str(path)
-    inputs = {tensor.name: list(tensor.shape) for tensor in session.get_inputs()}
-    outputs = {tensor.name: list(tensor.shape) for tensor in session.get_outputs()}
-    sizes = check_tensors(inputs, INPUTS, where)
-    check_tensors(outputs, OUTPUTS, where)
-    unknown = sorted(set(inputs) - set(INPUTS))
-    if unknown:
-        raise ModelError(f'{where}: inputs {", ".join(unknown)} are not in the contract ({", ".join(INPUTS)})')
-    data = read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), where)
-    symbolic = [axis for axis in ('H', 'W', 'C', 'h', 'w') if axis not in sizes]
-    if symbolic:
-        raise ModelError(f'{where}: axes {", ".join(symbolic)} are symbolic; expected only N to be')
-    if (data['height'], data['width']) != (sizes['H'], sizes['W']):
-        raise ModelError(
-            f'{where}: metadata says {data["width"]}x{data["height"]}, the tensors {sizes["W"]}x{sizes["H"]}: '
-            'export the model again'
+    # ONNX Runtime goes on without a provider whose libraries it cannot load.
+    if cuda and 'CUDAExecutionProvider' not in session.get_providers():
+        raise BackendError(
+            f'ONNX Runtime {ort.__version__} cannot start CUDA: install the CUDA and cuDNN that it is built for: '
+            "python3 -m pip install 'onnxruntime-gpu[cuda,cudnn]'"
         )
-    return EngineSpec(
-        name=str(data['name']),
-        version=str(data['version']),
-        height=sizes['H'],
-        width=sizes['W'],
-        memory_chw=(sizes['C'], sizes['h'], sizes['w']),
-        cameras=sizes.get('N'),
-        max_cameras=int(data['max_cameras']),
-        depth_min=float(data['depth_min']),
-        depth_max=float(data['depth_max']),
-        classes=tuple(data['classes']),
-        trained_on=str(data['trained_on']),
-        backend=f'ONNX Runtime {ort.__version__} CPU',
-        precision='fp32',
+    return session
+
+
+def _read_spec(session: ort.InferenceSession, path: Path, digest: str, device: str, precision: str) -> EngineSpec:
+    return read_spec(
+        {tensor.name: list(tensor.shape) for tensor in session.get_inputs()},
+        {tensor.name: list(tensor.shape) for tensor in session.get_outputs()},
+        read_metadata(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), str(path)),
+        str(path),
+        backend=f'ONNX Runtime {ort.__version__} {device}',
+        precision=precision,
         sha256=digest,
     )
 

@@ -110,12 +110,8 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def read_private(path: Path, sha256: str = '') -> tuple[bytes, str]:
-    """The bytes of an engine plan and their SHA-256, from a folder that `check_private_folder` accepts.
-
-    The file itself must be a regular one, owned by this user and writable by nobody else, and match its checksum as in
-    `read_checked`. Raises ModelError.
-    """
+def check_private_file(path: Path) -> None:
+    """Raise ModelError unless `path` is a regular file that only this user can write, in a folder of that kind."""
     check_private_folder(path.parent)
     try:
         info = path.lstat()
@@ -126,4 +122,11 @@ def read_private(path: Path, sha256: str = '') -> tuple[bytes, str]:
             f'{path} (user {info.st_uid}, mode {stat.S_IMODE(info.st_mode):o}) is not a plain file that only you can '
             'write; delete it and build the engine plan again'
         )
+
+
+def read_private(path: Path, sha256: str = '') -> tuple[bytes, str]:
+    """The bytes of an engine plan and their SHA-256, once `check_private_file` accepts it and it matches its checksum
+    as in `read_checked`. Raises ModelError.
+    """
+    check_private_file(path)
     return read_checked(path, sha256)
