@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class StageData:
         before = self.config.stages[: self.config.stages.index(self.stage)]
         return sum(stage.steps * stage.batch * self.processes for stage in before)
 
-    def batches(self, step: int) -> Iterator[list[Sample]]:
+    def batches(self, step: int) -> Generator[list[Sample], None, None]:
         """Batches without end, from step number `step` of this stage on."""
         if self.config.synthetic and not self.stage.steps:
             return self.pool_batches(step)
@@ -68,7 +68,7 @@ class StageData:
         views = RenderedViews(self.frames, *full, self.stage.halvings(full), self.teacher, kept)
         return views, Epochs(config.views, config.seed) if config.views else fresh
 
-    def pool_batches(self, step: int) -> Iterator[list[Sample]]:
+    def pool_batches(self, step: int) -> Generator[list[Sample], None, None]:
         """Batches of what the renderers have got so far: as many steps as the clock allows, in no fixed order."""
         full, config = self.config.full_size, self.config
         limits = (config.workers, config.pool_capacity, config.pool_minimum)

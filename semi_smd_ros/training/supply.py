@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,7 @@ class Slots(Dataset[Sample]):
         return self.views.view(self.schedule.view(slot))
 
 
-def supply(views: Views, schedule: Schedule, turn: Turn, workers: int) -> Iterator[list[Sample]]:
+def supply(views: Views, schedule: Schedule, turn: Turn, workers: int) -> Generator[list[Sample], None, None]:
     """Batches without end, the same ones whatever `workers` is; they end when the iterator is closed.
 
     With 0 workers the samples are made in this process, as they are asked for.

@@ -172,7 +172,7 @@ class Trainer:
         held_out = data.held_out() if self.fabric.is_global_zero else []
         self.best = self.best if self.best.get('height') == stage.height else {}  # figures differ between sizes
         validated_s = self.elapsed_s
-        with closing(data.batches(self.step - int(begin) if stage.steps else self.step)) as batches:  # type: ignore[type-var]
+        with closing(data.batches(self.step - int(begin) if stage.steps else self.step)) as batches:
             while self.done < end:
                 started = time.monotonic()
                 losses = self.train_step(next(batches))

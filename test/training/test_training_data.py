@@ -69,7 +69,7 @@ class NumberedViews(views.Views):
 @pytest.mark.parametrize('workers', [0, 2])
 def test_batches_come_in_order_whoever_makes_them(workers: int) -> None:
     schedule = Epochs(7, seed=0)
-    with closing(supply(NumberedViews(), schedule, Turn(10, 2, 2, rank=1, processes=2), workers)) as batches:  # type: ignore[type-var]
+    with closing(supply(NumberedViews(), schedule, Turn(10, 2, 2, rank=1, processes=2), workers)) as batches:
         got = [[int(s.images_tnhw3[0, 0, 0, 0, 0]) for s in next(batches)] for _ in range(3)]
     assert got == [[schedule.view(10 + slot) for slot in slots_of(step, 2, 1, 2)] for step in (2, 3, 4)]
 
