@@ -53,7 +53,7 @@ def supply(views: Views, schedule: Schedule, turn: Turn, workers: int) -> Genera
     """
     loader: DataLoader[Sample] = DataLoader(
         Slots(views, schedule),
-        batch_sampler=turn,  # type: ignore[arg-type]
+        batch_sampler=turn,
         collate_fn=as_list,
         num_workers=workers,
         worker_init_fn=be_modest,
