@@ -19,6 +19,7 @@ from semi_smd_ros.training.pool import held_out_samples
 from semi_smd_ros.training.samples import TEST_SEEDS
 from semi_smd_ros.training.settings import ConfigError, load_settings, plain, settings_from
 from semi_smd_ros.training.trainer import CONFIG_FILE, STATE_FILE, Trainer
+from semi_smd_ros.training.views import RenderedViews
 
 RESULT_FILE = 'result.json'
 Progress = Callable[[float, str], None]
@@ -66,6 +67,8 @@ class AblationConfig:
             raise ConfigError(
                 'train: expected stages of steps and a number of views, so that all variants see the same'
             )
+        if len(self.train.stages) > 1:
+            raise ConfigError(f'train: has {len(self.train.stages)} stages; expected one')
         for variant in self.variants:
             variant.applied(self.train)
 
@@ -134,10 +137,12 @@ def run_job(job: Job, command: str, on_progress: Progress) -> dict[str, Any]:
     elif job.imagenet is not None:
         trainer.start_from_imagenet(job.imagenet)
     trainer.run(on_progress)
-    on_progress(job.config.steps, 'evaluating')
+    on_progress(job.config.steps, 'evaluating')  # on other scenes, and on those whose pictures it has seen
     network, _ = load_checkpoint(job.folder / 'last.safetensors')
     stage = job.config.stages[-1]
     samples = held_out_samples(Path(job.config.frames), TEST_SEEDS[: job.test_scenes], stage.height, stage.width)
+    views = RenderedViews(Path(job.config.frames), stage.height, stage.width, halvings=0, teacher=None, kept=None)
+    seen = evaluate(network, [views.view(i) for i in range(min(job.config.views, job.test_scenes))])
     cameras = samples[0].images_tnhw3.shape[1]
     sized = replace(network.config, height=stage.height, width=stage.width)
     result = {
@@ -147,7 +152,7 @@ def run_job(job: Job, command: str, on_progress: Progress) -> dict[str, Any]:
         'steps': trainer.step,
         'minutes': trainer.elapsed_s / 60,
         'gflops': sum(count_flops(type(network)(sized), cameras).values()),
-        'figures': evaluate(network, samples),
+        'figures': {**evaluate(network, samples), **{f'seen_{name}': value for name, value in seen.items()}},
     }
     part = job.folder / (RESULT_FILE + '.part')
     part.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')

@@ -28,7 +28,7 @@ from semi_smd_ros.training.semi_losses import SemiLossWeights
 from semi_smd_ros.training.trainer import Trainer
 
 BOUND = 0.08
-STEPS = 300
+STEPS = 400
 SIZE = (96, 160)
 
 
@@ -52,7 +52,7 @@ def overfit_config(address: str, steps: int, size: tuple[int, int]) -> TrainConf
         supervision='semi',
         stages=(Stage(*size, steps=steps),),
         learning_rate=1e-2,
-        final_learning_rate=1e-4,
+        final_learning_rate=5e-4,
         weight_decay=0.0,
         average=0.95,
         workers=0,

@@ -82,6 +82,8 @@ def test_all_runs_are_made_once_and_told_in_one_table(tmp_path: Path, capsys: py
     ]  # fmt: skip
     full, alone = found['summary']
     assert full['gflops'] > alone['gflops'] > 0
+    assert full['figures']['seen_abs_rel']['mean'] > 0
+    assert 'AbsRel, seen' in text
     values = full['figures']['abs_rel']['values']
     assert full['figures']['abs_rel']['mean'] == pytest.approx(np.mean(values))
     assert full['figures']['abs_rel']['spread'] == pytest.approx(abs(values[0] - values[1]) / 2)
