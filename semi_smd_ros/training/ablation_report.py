@@ -80,14 +80,15 @@ def markdown(config: AblationConfig, results: Results, command: str) -> str:
     missing = len(config.variants) * len(config.seeds) - len(results)
     unfinished = [f'{missing} of the runs are not finished; the table is of those that are.', ''] if missing else []
     seeds = ', '.join(str(seed) for seed in config.seeds)
+    seen = min(config.test_scenes, config.train.views)
     minutes = sum(result['minutes'] for result in results)
     about = (
         f'Command: `{command}`. Seeds {seeds}; mean over seeds ± spread (half the difference of two). Every run: '
         f'{config.train.steps} steps of {stage.batch} frame pair(s) of six cameras at {stage.height}x{stage.width}, '
         f'drawn from the same {config.train.views} rendered pairs; no ground-truth depth, pose or class, but a teacher '
         'made of the truth: disparity of unknown scale and shift in every picture, blurred and noisy, and classes with '
-        f'errors. Figures on {config.test_scenes} other scenes; "seen": on {min(config.test_scenes, config.train.views)} '
-        f'of those whose pictures (never their truth) were trained on. {minutes:.0f} minutes of training in all.'
+        f'errors. Figures on {config.test_scenes} other scenes; "seen": on {seen} of those whose pictures (never their '
+        f'truth) were trained on. {minutes:.0f} minutes of training in all.'
     )
     protocol = f'Protocol: {PROTOCOL}. Overlap: share of depths carried into a neighbour that agree within 1.25.'
     return '\n'.join([*unfinished, *lines, '', *notes, *([''] if notes else []), about, '', protocol, ''])
