@@ -52,8 +52,9 @@ def test_exports_with_the_whole_contract(blind: SemiSmdNetwork, tmp_path: Path) 
     assert np.allclose(found[finite], expected[finite], rtol=1e-3)
 
 
-def test_keeps_the_shipped_networks_decoder() -> None:
-    assert CONFIGS['small_blind'].decoder_widths == CONFIGS['small'].decoder_widths
+def test_the_config_is_that_of_the_shipped_one() -> None:
+    path = Path(__file__).parents[2] / 'models' / 'semi_smd_small_blind.safetensors'
+    assert load_checkpoint(path)[0].config == CONFIGS['small_blind']
 
 
 def test_the_shipped_one_lies_where_evaluation_looks_and_is_blind() -> None:
