@@ -107,12 +107,14 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.best: dict[str, float] = {}
+        self.began_with = ''
+        """What the weights were before the first step, for the card; '' for random ones."""
         self.log: RunLog | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def start_from(self, checkpoint: Path) -> None:
         """Begin with the weights of a checkpoint. Raises CheckpointError when they are of another network."""
-        given, _ = load_checkpoint(checkpoint)
+        given, card = load_checkpoint(checkpoint)
         theirs, ours = given.config.to_dict(), self.network.config.to_dict()
         if theirs != ours:
             differing = ', '.join(
@@ -121,6 +123,7 @@ class Trainer:
             raise CheckpointError(f'{checkpoint}: of another network: {differing}; choose its config')
         self.network.load_state_dict(given.state_dict())
         self.averaged.load_state_dict(given.state_dict())
+        self.began_with = f'begun with {checkpoint.name}, trained on: {card["trained_on"]}'
 
     def start_from_imagenet(self, weights: Path) -> None:
         """Begin with published weights of the encoder. Raises CheckpointError when they are not this encoder's."""
@@ -135,11 +138,13 @@ class Trainer:
         except ValueError as error:
             raise CheckpointError(str(error)) from error
         self.averaged.load_state_dict(self.network.state_dict())
+        self.began_with = f'encoder begun with {weights.name}, learned from the photographs of ImageNet'
 
     def resume(self) -> None:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""
         progress = load_state(self.folder / STATE_FILE, self.network, self.averaged, self.optimizer)
         self.step, self.elapsed_s, self.best = progress['step'], progress['elapsed_s'], progress['best']
+        self.began_with = progress['began_with']
         logger.info('resumed at step %d after %.1f minutes', self.step, self.elapsed_s / 60)
 
     @property
@@ -265,7 +270,7 @@ class Trainer:
         logger.info('step %d, %.1f min: %s', self.step, self.elapsed_s / 60, shown)
         card = {
             'version': VERSION,
-            'trained_on': trained_on(self.config, self.network.config),
+            'trained_on': '; '.join(filter(None, (trained_on(self.config, self.network.config), self.began_with))),
             'scores': {'protocol': f'{data.validated_on}; {PROTOCOL}', **figures},
             'command': self.command,
             'steps': self.step,
@@ -277,7 +282,9 @@ class Trainer:
         if cost < self.best.get('cost', math.inf):
             self.best = {'cost': cost, 'height': stage.height}
             save_checkpoint(self.averaged, self.folder / 'best.safetensors', card)
-        progress = {'step': self.step, 'elapsed_s': self.elapsed_s, 'best': self.best}
+        progress = {
+            'step': self.step, 'elapsed_s': self.elapsed_s, 'best': self.best, 'began_with': self.began_with
+        }  # fmt: skip
         save_state(self.folder / STATE_FILE, self.network, self.averaged, self.optimizer, progress)
 
     @torch.no_grad()
@@ -301,5 +308,5 @@ def trained_on(config: TrainConfig, network_config: NetworkConfig) -> str:
     truth = '' if config.supervision == 'supervised' else ', without their truth but for a teacher made of it'
     return (
         f'{blind}synthetic pictures only: six-camera frame pairs of rendered streets '
-        f'(semi_smd_ros.datasets.synthetic){truth}, random, DDAD-like and nuScenes-like rigs; no real picture'
+        f'(semi_smd_ros.datasets.synthetic){truth}, random, DDAD-like and nuScenes-like rigs; no real street'
     )

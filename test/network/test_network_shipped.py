@@ -112,9 +112,10 @@ def test_fp16_keeps_depth_and_motion_of_real_frames(trained: SemiSmdNetwork, rea
         both = depth.isfinite() & near.isfinite()
         assert (depth.isfinite() == near.isfinite()).float().mean() > 0.999
         relative = (near / depth - 1).abs()[both]
-        assert relative.median() < 2e-3
-        assert relative.quantile(0.99) < 2e-2
-        assert relative.max() < 5e-2
+        assert relative.median() < 1e-3
+        assert relative.quantile(0.99) < 1e-2
+        # single cells of stride 16 differ more; what they see lies far or at an edge
+        assert relative.max() < 0.15
         assert (motion - moved).abs().max() < 5e-3
 
 
