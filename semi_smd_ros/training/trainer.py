@@ -157,7 +157,13 @@ class Trainer:
         text after every step.
 
         Raises FloatingPointError when a loss or a gradient is not finite; the checkpoints are those of before.
+        CheckpointError where the encoder is to be kept as it begins, and that is at random.
         """
+        if self.config.encoder_rate < 1 and not self.began_with:
+            raise CheckpointError(
+                f'encoder_rate is {self.config.encoder_rate}, for an encoder with published weights, but its weights are '
+                'random; give --imagenet or --weights, or set encoder_rate to 1'
+            )
         if not self.fabric.is_global_zero:
             self.run_stages(on_progress)
             return

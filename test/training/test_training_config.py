@@ -98,6 +98,13 @@ def test_imagenet_weights_need_their_encoder(tmp_path: Path, capsys: pytest.Capt
     assert 'small_blind has the encoder residual; expected an EfficientNet-Lite' in capsys.readouterr().err
 
 
+def test_a_random_encoder_is_not_kept_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(CONFIGS[0].with_name('small.yaml')), str(tmp_path)])
+    said = capsys.readouterr().err
+    assert 'encoder_rate is 0.1, for an encoder with published weights, but its weights are random' in said
+
+
 def test_the_command_line_names_a_config_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(tmp_path / 'none.yaml'), str(tmp_path)])
