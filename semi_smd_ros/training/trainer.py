@@ -161,8 +161,8 @@ class Trainer:
         """
         if self.config.encoder_rate < 1 and not self.began_with:
             raise CheckpointError(
-                f'encoder_rate is {self.config.encoder_rate}, for an encoder with published weights, but its weights are '
-                'random; give --imagenet or --weights, or set encoder_rate to 1'
+                f'encoder_rate is {self.config.encoder_rate}, for an encoder with published weights, but its weights '
+                'are random; give --imagenet or --weights, or set encoder_rate to 1'
             )
         if not self.fabric.is_global_zero:
             self.run_stages(on_progress)
