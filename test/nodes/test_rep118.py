@@ -119,9 +119,19 @@ def test_the_cloud_has_what_is_near_at_the_newest_stamp(lettered: Scene) -> None
     node = lettered.bench.node
     hearing = node.create_subscription(PointCloud2, POINTS, clouds.append, qos_profile_sensor_data)
     lettered.until(lambda: clouds, 'a cloud')
-    newest_ns = lettered.send(change=stripes) + max(LATE.values())
-    cloud = wait_for(lambda: of(newest_ns, clouds), 'a cloud')
-    odometry = wait_for(lambda: of(newest_ns, lettered.odometry), 'odometry')
+    sent_ns: list[int] = []
+
+    def recorded(name: str, image: Any, info: CameraInfo) -> None:
+        stripes(name, image, info)
+        if LATE[name] == max(LATE.values()):
+            sent_ns.append(Time.from_msg(image.header.stamp).nanoseconds)
+
+    def answered() -> Any:
+        """Cloud and odometry of one set: a single cloud may be lost on a busy machine, it is heard best effort."""
+        pairs = ((of(stamp_ns, clouds), of(stamp_ns, lettered.odometry)) for stamp_ns in sent_ns)
+        return next((pair for pair in pairs if all(pair)), None)
+
+    cloud, odometry = lettered.until(answered, 'cloud and odometry of one set', change=recorded)
     lettered.bench.do(lambda: node.destroy_subscription(hearing))
     assert (odometry.header.frame_id, odometry.child_frame_id) == ('odom', 'base_link')
     assert (cloud.header.frame_id, cloud.is_dense) == ('base_link', True)
