@@ -17,6 +17,7 @@ from torch import Tensor
 
 MIN_CAMERA_HEIGHT = 0.05  # metres above the ground; a lower camera sees no usable ground plane
 SMALLEST_AXIS = 1e-3  # horizontal part of a unit axis below which it has no azimuth
+SEEN_SLOPE = 4.0  # `sees_ground` is 1 up to `far` / (1 + 1 / SEEN_SLOPE)
 PIXEL_CHANNELS = 7
 TOKEN_CHANNELS = 8
 
@@ -104,9 +105,10 @@ class RayGrid:
         return height.log() - torch.maximum(descent, height / self.far).log()
 
     def sees_ground(self, ground_b3: Tensor | None = None) -> Tensor:
-        """1 where the ground is nearer than `far`, else 0."""
+        """1 where the ground is well nearer than `far`, fading to 0 there: a step would turn rounding of the estimated
+        ground into another depth."""
         height, descent = self.descent(ground_b3)
-        return (descent > height / self.far).to(descent.dtype)
+        return ((descent * (self.far / height) - 1) * SEEN_SLOPE).clamp(0.0, 1.0)
 
     @property
     def ground_depth_bnhw(self) -> Tensor:

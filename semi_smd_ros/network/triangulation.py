@@ -33,9 +33,9 @@ def triangulate(
     # |m x g| / |g| is the sine of the angle between the rays
     sine_square = square / unit(turned)[1][:, :, 0].square()
     nearest, farthest = depth_range
-    usable = (depth > nearest) & (depth < farthest)
-    confidence = usable.to(depth.dtype) * sine_square / (sine_square + PARALLAX**2)
-    return depth.clamp(nearest, farthest).log(), confidence
+    depth = depth.clamp(nearest, farthest)
+    inside = (depth / nearest - 1).clamp(max=1) * (farthest / depth - 1).clamp(max=1)
+    return depth.log(), inside * sine_square / (sine_square + PARALLAX**2)
 
 
 def depth_cue(coarse_log_depth_bnq: Tensor, log_depth_bnq: Tensor, confidence_bnq: Tensor, usable_bn: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.network.checkpoint import CheckpointError
 from semi_smd_ros.training.config import TrainConfig, load_train_config, with_stage_minutes
+from semi_smd_ros.training.fabric import make_fabric
 from semi_smd_ros.training.settings import ConfigError
-from semi_smd_ros.training.trainer import LOG_EVERY, STATE_FILE, Trainer, make_fabric
+from semi_smd_ros.training.trainer import LOG_EVERY, STATE_FILE, Trainer
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training.batch import make_batch
 from semi_smd_ros.training.config import Stage, TrainConfig
 from semi_smd_ros.training.evaluate import PROTOCOL, evaluate
+from semi_smd_ros.training.fabric import make_fabric
 from semi_smd_ros.training.objective import Lesson, Objective, make_lesson
 from semi_smd_ros.training.optimisation import GRADIENT_LIMIT, guilty_terms, make_optimizer, update_average
 from semi_smd_ros.training.run_log import RunLog
@@ -41,26 +42,6 @@ STATE_FILE = 'state.safetensors'
 CONFIG_FILE = 'config.yaml'
 LOG_EVERY = 20
 PICTURES = 2  # validation samples that are drawn
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is fast there. A CPU without its instructions emulates them, slower than float32."""
-    if device.type == 'cpu':
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return device.type != 'cuda' or torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def make_fabric(config: TrainConfig, accelerator: str = 'cpu', devices: int | str = 1, nodes: int = 1) -> Fabric:
-    """Where and in which precision to train: one process a device; several share gradients (DDP)."""
-    several = nodes > 1 or devices not in (1, '1')
-    strategy = 'ddp_find_unused_parameters_true' if several else 'auto'
-    plain = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision='32-true')
-    if not config.bfloat16:
-        return plain
-    if not has_bfloat16(plain.device):
-        logger.warning('%s has no bfloat16 instructions: training in float32, which is faster', plain.device)
-        return plain
-    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision='bf16-mixed')
 
 
 def validation_cost(figures: dict[str, float]) -> float:

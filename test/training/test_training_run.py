@@ -18,9 +18,10 @@ from training_fixtures import SIZE, flat_ground_sample
 from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from semi_smd_ros.network.config import CONFIGS
 from semi_smd_ros.network.model import SemiSmdNetwork
-from semi_smd_ros.training import pool
+from semi_smd_ros.training import fabric, pool
 from semi_smd_ros.training.config import Stage, TrainConfig, load_train_config, with_stage_minutes
 from semi_smd_ros.training.evaluate import depth_figures, evaluate
+from semi_smd_ros.training.objective import Objective
 from semi_smd_ros.training.optimisation import guilty_terms
 from semi_smd_ros.training.samples import (
     FIRST_TRAINING_SEED,
@@ -203,3 +204,26 @@ class FinishedWorker:
 
     def is_alive(self) -> bool:
         return False
+
+
+def test_in_bfloat16_geometry_and_truth_stay_exact(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the network's layers may round: an intrinsic or a depth in bfloat16 would be off by up to 0.4 %."""
+    monkeypatch.setattr(fabric, 'has_bfloat16', lambda device: True)  # a CPU without it emulates it
+    seen: list[tuple[bool, dict[str, torch.Tensor]]] = []  # is autocast on, and what the losses are given
+    forward = Objective.forward
+
+    def noted(self: Objective, lesson: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        seen.append((torch.is_autocast_enabled('cpu'), {name: v for name, v in lesson.items() if v is not None}))
+        return forward(self, lesson)
+
+    monkeypatch.setattr(Objective, 'forward', noted)
+    losses: list[dict[str, float]] = []
+    for bfloat16 in (False, True):
+        config = replace(with_steps(CONFIG, 2), bfloat16=bfloat16)
+        trainer = Trainer(config, NETWORK, folder / f'bfloat16_{bfloat16}', 'the command')
+        losses.append(trainer.train_step([flat_ground_sample()]))
+    (plain, exact), (rounding, same) = seen
+    assert (plain, rounding) == (False, True)
+    torch.testing.assert_close(same, exact, rtol=0, atol=0, equal_nan=True)
+    for name, value in losses[0].items():
+        assert losses[1][name] == pytest.approx(value, rel=0.2, abs=0.02), name
