@@ -11,6 +11,7 @@ second best place is nearly as good (no texture, edges, repetition) say nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -97,20 +98,38 @@ def best_shift(cost_mqyx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return dx, dy, inner & (least < DISTINCT * elsewhere)
 
 
-def block_matching_loss(outputs: Sequence[NetworkOutput], batch: Batch) -> Tensor:
-    """Cross-entropy of the network's match against block matching, mean over the instants that have one before."""
+@dataclass(frozen=True)
+class Places:
+    """Where the cells of one instant were an instant earlier, in the order of `NetworkOutput.match_logit_bnqk`."""
+
+    u_bnq: Tensor
+    """Pixels of the earlier picture, centres at integers."""
+    v_bnq: Tensor
+    known_bnq: Tensor
+    """Bool: distinct, and the camera is valid at both instants."""
+
+
+@torch.no_grad()
+def earlier_places(batch: Batch, past_usable: Sequence[Tensor]) -> list[Places]:
+    """Of every instant but the first; `past_usable` are the instants' `NetworkOutput.past_usable_bn`."""
     hidden = ego_mask(batch).any(0).flatten(0, 1)
+    images = batch.images_tbn3hw.float()
+    found = []
+    for now, past, usable_bn in zip(images[1:], images, past_usable[1:]):
+        u, v, distinct = (
+            part.reshape(*usable_bn.shape, -1) for part in block_matches(now.flatten(0, 1), past.flatten(0, 1), hidden)
+        )
+        found.append(Places(u, v, distinct & usable_bn[..., None]))
+    return found
+
+
+def block_matching_loss(outputs: Sequence[NetworkOutput], places: Sequence[Places], batch: Batch) -> Tensor:
+    """Cross-entropy of the network's match against block matching, mean over the instants that have one before."""
+    height, width = (length // KEY_STRIDE for length in batch.images_tbn3hw.shape[-2:])
     losses = []
-    for instant in range(1, len(outputs)):
-        output = outputs[instant]
+    for output, place in zip(outputs[1:], places):
         if output.match_logit_bnqk is None:
             continue
-        images = batch.images_tbn3hw.float()
-        with torch.no_grad():
-            u, v, distinct = block_matches(images[instant].flatten(0, 1), images[instant - 1].flatten(0, 1), hidden)
-        shape = output.match_logit_bnqk.shape[:3]
-        x, y = ((place.reshape(shape) - (KEY_STRIDE - 1) / 2) / KEY_STRIDE for place in (u, v))
-        known = distinct.reshape(shape) & output.past_usable_bn[..., None]
-        size = tuple(length // KEY_STRIDE for length in images.shape[-2:])
-        losses.append(cell_cross_entropy(output.match_logit_bnqk, x, y, known, *size))
+        x, y = ((at - (KEY_STRIDE - 1) / 2) / KEY_STRIDE for at in (place.u_bnq, place.v_bnq))
+        losses.append(cell_cross_entropy(output.match_logit_bnqk, x, y, place.known_bnq, height, width))
     return torch.stack(losses).mean() if losses else batch.images_tbn3hw.new_zeros(())

@@ -22,19 +22,26 @@ def cell_centres(map_bnhw: Tensor, stride: int) -> Tensor:
 def previous_pixels(
     depth_bnhw: Tensor, intrinsics_bn33: Tensor, base_T_cam_bn44: Tensor, prev_T_now_b44: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixel (u, v) and Z depth at t-1 of what the cells of stride 16 show at t, (B,N,Q) each; NaN where unknown.
+    """`carried` for the cells of stride 16 of a depth map, NaN where it is unknown."""
+    return carried(cell_centres(depth_bnhw, FEATURE_STRIDE), intrinsics_bn33, base_T_cam_bn44, prev_T_now_b44[:, None])
 
-    cam_prev_T_cam = inv(base_T_cam) @ prev_T_now @ base_T_cam, for things that stand still.
+
+def carried(
+    depth_bnhw: Tensor, intrinsics_bn33: Tensor, base_T_cam_bn44: Tensor, prev_T_now_bn44: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixel (u, v) and Z depth at t-1 of what the cells of stride 16 show at t, (B,N,Q) each, from the cells' depth.
+
+    cam_prev_T_cam = inv(base_T_cam) @ prev_T_now @ base_T_cam, for things that stand still. The motion is (B,1,4,4), or
+    one for each camera.
     """
-    depth = cell_centres(depth_bnhw, FEATURE_STRIDE)
-    rows, columns = depth.shape[-2:]
+    rows, columns = depth_bnhw.shape[-2:]
     offset = (FEATURE_STRIDE - 1) / 2
-    u = torch.arange(columns, device=depth.device) * FEATURE_STRIDE + offset
-    v = torch.arange(rows, device=depth.device) * FEATURE_STRIDE + offset
+    u = torch.arange(columns, device=depth_bnhw.device) * FEATURE_STRIDE + offset
+    v = torch.arange(rows, device=depth_bnhw.device) * FEATURE_STRIDE + offset
     pixel = torch.stack((u.repeat(rows), v.repeat_interleave(columns), torch.ones_like(u).repeat(rows)))
-    with full_precision(depth.device):  # bfloat16 tells pixels apart only up to 256
-        point = torch.linalg.inv(intrinsics_bn33) @ pixel * depth.flatten(2)[:, :, None]
-        motion = torch.linalg.inv(base_T_cam_bn44) @ prev_T_now_b44[:, None] @ base_T_cam_bn44
+    with full_precision(depth_bnhw.device):  # bfloat16 tells pixels apart only up to 256
+        point = torch.linalg.inv(intrinsics_bn33) @ pixel * depth_bnhw.flatten(2)[:, :, None]
+        motion = torch.linalg.inv(base_T_cam_bn44) @ prev_T_now_bn44 @ base_T_cam_bn44
         seen = intrinsics_bn33 @ (motion[..., :3, :3] @ point + motion[..., :3, 3:])
     z = seen[:, :, 2]
     return seen[:, :, 0] / z, seen[:, :, 1] / z, z

@@ -31,7 +31,7 @@ from semi_smd_ros.network.config import FEATURE_STRIDE
 from semi_smd_ros.network.linear import full_precision
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch
-from semi_smd_ros.training.block_matching import block_matching_loss
+from semi_smd_ros.training.block_matching import Places, block_matching_loss, earlier_places
 from semi_smd_ros.training.confidence import confidence_loss
 from semi_smd_ros.training.consistency import reconstruction_loss, spatial_depth_loss, temporal_depth_loss
 from semi_smd_ros.training.correspondence import cell_centres
@@ -39,6 +39,7 @@ from semi_smd_ros.training.curvature import curvature_loss
 from semi_smd_ros.training.label_losses import coarse_semantic_loss, road_loss, semantic_loss, sky_loss
 from semi_smd_ros.training.losses import masked_mean
 from semi_smd_ros.training.photometric import spatial_loss, spatio_temporal_loss, temporal_loss
+from semi_smd_ros.training.reprojection import reprojection_loss
 from semi_smd_ros.training.scene import Scene, TeacherLabels, everywhere, make_scene, pooled
 from semi_smd_ros.training.smoothness import smoothness_loss
 
@@ -65,6 +66,8 @@ class SemiLossWeights:
     confidence: float = 0.1
     matching: float = 0.1
     """Of the network's match with the previous picture against block matching of the two."""
+    reprojection: float = 0.5
+    """Of depth and motion together against block matching."""
     coarse: float = 0.3
     """Of depth and semantics at stride 16: depth follows the full resolution's, for motion is solved with it."""
     ground: float = 0.1
@@ -98,6 +101,7 @@ def semi_supervised_losses(
     with full_precision(batch.images_tbn3hw.device):
         scenes = [make_scene(outputs, batch, teacher, stride) for stride in weights.strides()]
         scene = scenes[0]
+        places = earlier_places(batch, [output.past_usable_bn for output in outputs])
 
         def at_all_sizes(term: Callable[[Scene], Tensor]) -> Tensor:
             return torch.stack([term(reduced) for reduced in scenes]).mean()
@@ -112,7 +116,8 @@ def semi_supervised_losses(
             'smoothness': (weights.smoothness, lambda: smoothness_of(scene)),
             'confidence': (weights.confidence, lambda: confidence_loss(outputs, scene, teacher, weights.stride)),
             'coarse_depth': (weights.coarse, lambda: coarse_depth_loss(outputs, scene, weights.stride)),
-            'matching': (weights.matching, lambda: block_matching_loss(outputs, batch)),
+            'matching': (weights.matching, lambda: block_matching_loss(outputs, places, batch)),
+            'reprojection': (weights.reprojection, lambda: reprojection_of(outputs, places, scene, batch, weights)),
             'lidar': (weights.lidar, lambda: lidar_loss(outputs, batch, weights.lidar_range)),
         }
         if teacher is not None:
@@ -125,6 +130,13 @@ def semi_supervised_losses(
                 'ground': (weights.ground, lambda: road_loss(outputs, batch, teacher)),
             }
         return {name: factor * term() for name, (factor, term) in terms.items() if factor}
+
+
+def reprojection_of(
+    outputs: Sequence[NetworkOutput], places: Sequence[Places], scene: Scene, batch: Batch, weights: SemiLossWeights
+) -> Tensor:
+    static_tbnhw = cell_centres(scene.static_tbnhw, FEATURE_STRIDE // weights.stride)
+    return reprojection_loss(outputs, places, static_tbnhw, batch)
 
 
 def smoothness_of(scene: Scene) -> Tensor:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from training_fixtures import small_network
 
+from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch, make_batch
-from semi_smd_ros.training.block_matching import block_matches, block_matching_loss
+from semi_smd_ros.training.block_matching import block_matches, block_matching_loss, earlier_places
 from semi_smd_ros.training.correspondence import cell_centres, previous_pixels
 from semi_smd_ros.training.objective import run_sequence
+from semi_smd_ros.training.reprojection import reprojection_loss
 from semi_smd_ros.training.samples import render_sample
 from semi_smd_ros.training.scene import ego_mask
 
@@ -64,8 +66,50 @@ def test_it_finds_what_stands_still_where_true_depth_and_motion_put_it(batch: Ba
 def test_the_networks_matching_learns_from_it_and_only_where_it_may(batch: Batch) -> None:
     network = small_network().train()
     outputs = run_sequence(network, batch)
-    loss = block_matching_loss(outputs, batch)
+    places = earlier_places(batch, [output.past_usable_bn for output in outputs])
+    loss = block_matching_loss(outputs, places, batch)
     loss.backward()
     assert float(network.matching.query_8.weight.grad.abs().sum()) > 0
-    unusable = replace(outputs[1], past_usable_bn=torch.zeros(1, 6, dtype=torch.bool))
-    assert float(block_matching_loss([outputs[0], unusable], batch).detach()) == 0
+    unusable = torch.zeros(1, 6, dtype=torch.bool)
+    nowhere = earlier_places(batch, [outputs[0].past_usable_bn, unusable])
+    assert float(block_matching_loss(outputs, nowhere, batch).detach()) == 0
+
+
+def told(batch: Batch, depth_factor: float = 1.0, motion_factor: float = 1.0) -> list[NetworkOutput]:
+    """Outputs that tell the truth, or as many times as much."""
+    outputs = run_sequence(small_network(), batch)
+    depth = torch.where(torch.isfinite(batch.depth_tbnhw), batch.depth_tbnhw, 50.0)
+    found = []
+    for output, now, motion in zip(outputs, depth, batch.prev_T_now_tb44):
+        motion = motion.clone()
+        motion[:, :3, 3] *= motion_factor
+        found.append(replace(output, log_depth_bnhw=(now * depth_factor).log(), ego_motion_b44=motion))
+    return found
+
+
+def test_depth_and_motion_that_are_wrong_move_cells_away() -> None:
+    fast = make_batch([render_sample(10_007, 96, 160)], None, np.random.default_rng(0))
+    static = ~cell_centres(fast.moving_tbnhw, 4) & torch.isfinite(cell_centres(fast.depth_tbnhw, 16))
+
+    def loss(depth_factor: float, motion_factor: float) -> float:
+        outputs = told(fast, depth_factor, motion_factor)
+        places = earlier_places(fast, [output.past_usable_bn for output in outputs])
+        return float(reprojection_loss(outputs, places, static, fast).detach())
+
+    right = loss(1.0, 1.0)
+    assert right < 0.12
+    for wrong in ((1 / 1.5, 1.0), (1.0, 1.5), (1.0, 0.0)):
+        assert loss(*wrong) > 1.5 * right, wrong
+    assert loss(2.0, 2.0) == pytest.approx(right, rel=0.02), 'one common factor shows only where the vehicle turns'
+
+
+def test_depth_and_motion_learn_from_it_but_not_from_what_moves(batch: Batch) -> None:
+    network = small_network().train()
+    outputs = run_sequence(network, batch)
+    places = earlier_places(batch, [output.past_usable_bn for output in outputs])
+    static = torch.ones(2, 1, 6, 6, 10, dtype=torch.bool)
+    reprojection_loss(outputs, places, static, batch).backward()
+    for layer in (network.heads.dense, network.ego_motion.cell, network.matching.query_8):
+        assert torch.isfinite(layer.weight.grad).all()
+        assert float(layer.weight.grad.abs().sum()) > 0
+    assert float(reprojection_loss(outputs, places, ~static, batch).detach()) == 0
