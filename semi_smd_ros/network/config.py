@@ -20,7 +20,7 @@ ENCODERS = ('residual', *RESNET_BLOCKS, *EFFICIENTNETS)
 FUSIONS = ('unified', 'separate')
 POSES = ('joint', 'per_camera')
 SOURCES = ('neighbours', 'memory', 'semantics')
-ADDED = {'temporal_depth': True, 'pose': 'joint'}
+ADDED = {'temporal_depth': True, 'pose': 'joint', 'joint_ground': True}
 """Entries that configs of earlier checkpoints lack, and what they mean there."""
 MEMORY_HEADER = 5  # channels of the memory before the features: valid flag, ground plane (3), log depth
 
@@ -64,6 +64,8 @@ class NetworkConfig:
     pose: str = 'joint'
     """'joint': one motion of the vehicle from all cameras, by their extrinsics; 'per_camera', for ablations: each
     camera solves its own motion in its own frame, at the scale of its own depth; the vehicle's is their mean."""
+    joint_ground: bool = True
+    """False, for ablations: no camera votes for the ground; it is taken for the flat plane z = 0 of `base`."""
     depth_min: float = 0.3
     depth_max: float = 250.0
     prior_far: float = 60.0

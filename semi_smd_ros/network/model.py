@@ -77,7 +77,8 @@ class SemiSmdNetwork(nn.Module):
         self.config = config
         self.encoder = make_encoder(config)
         self.coarse = CoarseHeads(config)
-        self.ground = GroundPlane()
+        if config.joint_ground:
+            self.ground = GroundPlane()
         if config.match_width:
             self.matching = TemporalMatching(config)
             self.ego_motion = EgoMotionHead(config)
@@ -93,10 +94,7 @@ class SemiSmdNetwork(nn.Module):
         pyramid = self.encode(inputs, valid_bn)
         feature_bnchw = split_cameras(pyramid[2], batch)
         coarse = self.coarse(feature_bnchw, rays_16.log_ground_depth())
-        ground_known_b = past.ground_known_b if self.config.temporal_depth else torch.zeros_like(past.ground_known_b)
-        ground_b3 = self.ground(
-            coarse.vote_bnvq, coarse.vote_logit_bnvq, rays_16, valid_bn, past.ground_b3, ground_known_b
-        )
+        ground_b3 = self.ground_of(coarse, rays_16, valid_bn, past)
         match, keys_bnmhw, motion, cue_bn3hw = self.move(inputs, pyramid, coarse, rays_16, past)
         fused_bnchw = self.fusion(
             feature_bnchw,
@@ -147,6 +145,13 @@ class SemiSmdNetwork(nn.Module):
         return self.encoder(
             torch.where(valid_bn[..., None, None, None], rgb, torch.zeros_like(rgb)).flatten(0, 1), cues
         )
+
+    def ground_of(self, coarse: CoarseOutput, rays: RayGrid, valid_bn: Tensor, past: Memory) -> Tensor:
+        """(a, b, c) of the ground z = a x + b y + c in `base`, (B,3)."""
+        if not self.config.joint_ground:
+            return torch.zeros_like(past.ground_b3)
+        known_b = past.ground_known_b if self.config.temporal_depth else torch.zeros_like(past.ground_known_b)
+        return self.ground(coarse.vote_bnvq, coarse.vote_logit_bnvq, rays, valid_bn, past.ground_b3, known_b)
 
     def move(
         self, inputs: NetworkInput, pyramid: list[Tensor], coarse: CoarseOutput, rays: RayGrid, past: Memory

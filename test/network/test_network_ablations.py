@@ -12,6 +12,8 @@ from network_fixtures import TINY, rig_input, run, seeded_network
 from semi_smd_ros.network.config import ADDED, NetworkConfig
 from semi_smd_ros.network.ego_motion import rigid_inverse, rigid_transform, solve_each, transform, unit
 from semi_smd_ros.network.model import SemiSmdNetwork
+from semi_smd_ros.training.ablate import DEFAULT_CONFIG
+from semi_smd_ros.training.ablation import load_ablation
 
 
 def test_without_temporal_depth_only_the_motion_knows_the_past() -> None:
@@ -68,6 +70,24 @@ def test_a_network_with_per_camera_pose_runs_and_says_each_cameras_motion() -> N
     assert output.camera_motion_bn44 is not None
     assert output.camera_motion_bn44.shape == (1, 4, 4, 4)
     assert run(seeded_network(0, TINY), rig_input(network, 4)).camera_motion_bn44 is None
+
+
+def test_the_monocular_baseline_of_the_ablation_has_no_part_in_which_a_camera_knows_of_another() -> None:
+    monocular = load_ablation(DEFAULT_CONFIG).variants[-1]
+    assert monocular.name == 'monocular'
+    network = seeded_network(
+        0, TINY, **{key: tuple(v) if isinstance(v, list) else v for key, v in monocular.network.items()}
+    )
+    inputs = rig_input(network, 4)
+    images = inputs.images_bn3hw.clone()
+    images[:, 1:] = 1 - images[:, 1:]
+    one, other = run(network, inputs), run(network, replace(inputs, images_bn3hw=images))
+    assert one.camera_motion_bn44 is not None
+    assert other.camera_motion_bn44 is not None
+    assert torch.equal(one.ground_b3, torch.zeros(1, 3))
+    assert torch.equal(one.log_depth_bnhw[:, 0], other.log_depth_bnhw[:, 0])
+    assert torch.equal(one.camera_motion_bn44[:, 0], other.camera_motion_bn44[:, 0])
+    assert not torch.equal(one.log_depth_bnhw[:, 1], other.log_depth_bnhw[:, 1])
 
 
 @pytest.mark.parametrize(
