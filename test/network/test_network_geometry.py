@@ -29,7 +29,8 @@ def test_ground_depth_of_a_level_camera_is_height_times_focal_over_rows_below_ho
     rows = torch.arange(64) - 31.5
     expected = torch.where(rows > 0, (150 / rows.clamp(min=1e-3)).clamp(max=20), torch.tensor(20.0))
     assert torch.allclose(rays.ground_depth_bnhw[0, 0], expected[:, None].expand(64, 96), rtol=1e-5)
-    assert rays.sees_ground_bnhw[0, 0, :, 0].tolist() == (expected < 20).float().tolist()
+    nearness = (geometry.SEEN_SLOPE * (20 / expected - 1)).clamp(0, 1)
+    assert rays.sees_ground_bnhw[0, 0, :, 0].tolist() == pytest.approx(nearness.tolist(), abs=1e-5)
 
 
 def test_ground_depth_lands_on_the_ground_for_a_tilted_turned_camera() -> None:
