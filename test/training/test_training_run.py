@@ -173,18 +173,22 @@ def test_learning_rate_rises_then_falls() -> None:
     assert rates[1] > rates[2] > rates[3] == pytest.approx(0.01)
 
 
+def newest_seed(filled: pool.SamplePool) -> int:
+    return int(pool.stored_samples(filled.folder)[-1].stem)
+
+
 def test_workers_fill_the_pool_keep_it_bounded_and_stop(tmp_path: Path) -> None:
     with pool.SamplePool(tmp_path, *SIZE, workers=1, capacity=2, minimum=2) as filled:
         samples = filled.draw(np.random.default_rng(0), 2)
         worker = filled.workers[0]
         deadline = time.monotonic() + 20
-        while filled.newest_seed() < FIRST_TRAINING_SEED + 3 and time.monotonic() < deadline:
+        while newest_seed(filled) < FIRST_TRAINING_SEED + 3 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert filled.newest_seed() >= FIRST_TRAINING_SEED + 3
+        assert newest_seed(filled) >= FIRST_TRAINING_SEED + 3
     assert not worker.is_alive()
     assert {sample.images_tnhw3.shape for sample in samples} == {(2, 6, *SIZE, 3)}
     assert len(pool.stored_samples(filled.folder)) <= 3  # the worker drops the oldest right after it stored the newest
-    again = render_sample(filled.newest_seed(), *SIZE)
+    again = render_sample(newest_seed(filled), *SIZE)
     stored = Sample.load(pool.stored_samples(filled.folder)[-1])
     assert np.array_equal(stored.images_tnhw3, again.images_tnhw3)
 
@@ -192,9 +196,11 @@ def test_workers_fill_the_pool_keep_it_bounded_and_stop(tmp_path: Path) -> None:
 def test_a_pool_without_living_workers_says_so(tmp_path: Path) -> None:
     with pool.SamplePool(tmp_path, *SIZE, workers=0, capacity=4, minimum=1) as empty:
         empty.workers = [FinishedWorker()]  # type: ignore[list-item]
-        with pytest.raises(RuntimeError, match='exit codes'):
+        with pytest.raises(pool.PoolError, match='exit codes'):
             empty.draw(np.random.default_rng(0), 1)
         empty.workers = []
+        with pytest.raises(pool.PoolError, match='holds 0 samples where 2 are needed, and no worker renders more'):
+            empty.draw(np.random.default_rng(0), 2)
 
 
 class FinishedWorker:
