@@ -110,8 +110,10 @@ def test_a_taught_view_has_labels_and_no_truth(tmp_path: Path) -> None:
 
 def test_later_stages_go_on_with_views_that_were_not_seen(tmp_path: Path) -> None:
     config = TrainConfig(stages=(Stage(64, 96, steps=6, batch=2), Stage(128, 192, steps=3)), workers=0)
-    second = StageData(config, config.stages[1], tmp_path, rank=1, processes=2)
+    second = StageData(config, 1, tmp_path, rank=1, processes=2)
     assert second.first_slot == 6 * 2 * 2
+    again = replace(config, stages=(config.stages[0], config.stages[0]))
+    assert StageData(again, 1, tmp_path).first_slot == 6 * 2, 'though both stages are alike'
 
 
 def test_moments_of_a_drive_become_samples_as_the_renderer_would_have_made_them() -> None:

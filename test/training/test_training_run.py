@@ -20,7 +20,7 @@ from semi_smd_ros.network.config import CONFIGS
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training import fabric, pool
 from semi_smd_ros.training.config import Stage, TrainConfig, load_train_config, with_stage_minutes
-from semi_smd_ros.training.evaluate import depth_figures, evaluate
+from semi_smd_ros.training.evaluate import depth_figures, evaluate, protocol
 from semi_smd_ros.training.objective import Objective
 from semi_smd_ros.training.optimisation import guilty_terms
 from semi_smd_ros.training.samples import (
@@ -161,6 +161,28 @@ def test_depth_figures() -> None:
     assert relative.shape == (2,)
 
 
+def test_truth_beyond_a_sources_limit_is_not_scored() -> None:
+    true, predicted = np.array([[10.0, 79.0, 81.0]]), np.array([[10.0, np.inf, 40.0]])
+    abs_rel, d1, _, scored = depth_figures(predicted, true, farthest_m=80.0)
+    assert scored.tolist() == [[True, True, False]]
+    assert (abs_rel, d1) == (pytest.approx(0.5 / 79), 1.0), 'sky is taken for the farthest'
+    assert '0.1..80 m, sky left out, prediction (sky: 80 m)' in protocol(80.0)
+    assert 'synthetic' not in protocol(80.0)
+
+
+def test_sky_is_scored_where_truth_has_some(folder: Path) -> None:
+    """LiDAR never falls on the sky: against it alone, every network would have an intersection of 0."""
+    network = Trainer(CONFIG, NETWORK, folder, '').network.eval()
+    whole = flat_ground_sample()
+    with torch.no_grad():
+        network.heads.dense.bias += 3.0  # says sky somewhere
+    sparse = replace(whole, depth_tnhw=np.where(np.isinf(whole.depth_tnhw), np.float16(np.nan), whole.depth_tnhw))
+    alone, both = evaluate(network, [sparse]), evaluate(network, [whole, sparse])
+    assert 'sky_iou' not in alone
+    assert alone['abs_rel'] > 0
+    assert both['sky_iou'] == evaluate(network, [whole])['sky_iou'] > 0
+
+
 def test_seeds_of_training_validation_and_test_are_apart() -> None:
     assert TEST_SEEDS.stop <= VALIDATION_SEEDS.start
     assert VALIDATION_SEEDS.stop <= FIRST_TRAINING_SEED
@@ -210,6 +232,17 @@ class FinishedWorker:
 
     def is_alive(self) -> bool:
         return False
+
+
+def test_what_is_not_finite_is_looked_for_as_it_was_computed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fabric, 'has_bfloat16', lambda device: True)
+    run = Trainer(replace(with_steps(CONFIG, 2), bfloat16=True), NETWORK, folder, '')
+    run.objective.config = replace(run.config, losses=replace(run.config.losses, sky=float('inf')))
+    rounding: list[bool] = []
+    run.objective.register_forward_pre_hook(lambda *_: rounding.append(torch.is_autocast_enabled('cpu')))
+    with pytest.raises(FloatingPointError, match='sky or its gradient is not finite'):
+        run.train_step([flat_ground_sample()])
+    assert rounding == [True, True]
 
 
 def test_in_bfloat16_geometry_and_truth_stay_exact(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
