@@ -115,7 +115,7 @@ class Sample:
 def any_of_four(mask: np.ndarray) -> np.ndarray:
     """True where any of 2x2 pixels is, at half the size."""
     *others, height, width = mask.shape
-    return mask.reshape(*others, height // 2, 2, width // 2, 2).any(axis=(-3, -1))
+    return np.asarray(mask.reshape(*others, height // 2, 2, width // 2, 2).any(axis=(-3, -1)))
 
 
 def rig_for_seed(seed: int, height: int, width: int) -> SyntheticRig:
