@@ -61,7 +61,7 @@ def record(
 
     \b
     Examples: semi-smd record ddad:/data/ddad/000150 drive.mcap
-              semi-smd record nuscenes:/data/nuscenes?split=val drives --sequence scene-0103 --raw
+              semi-smd record 'nuscenes:/data/nuscenes?split=val' drives --sequence scene-0103 --raw
               semi-smd record synthetic:7 street --sets 24 --truth points
     """
     from .record import record_source
@@ -206,9 +206,10 @@ def label(
     a YAML beside it (docs/teachers.md).
 
     \b
-    Examples: semi-smd label ddad:/data/ddad?split=train labels --depth transformers:/models/Depth-Anything-V2-Small-hf
+    Examples: semi-smd label 'ddad:/data/ddad?split=train' labels \\
+                --depth transformers:/models/Depth-Anything-V2-Small-hf
               semi-smd label rosbag:drive.mcap labels --depth onnx:/models/metric3d.onnx \\
-                --semantics transformers:/models/mask2former-swin-tiny-cityscapes-semantic?height=512
+                --semantics 'transformers:/models/mask2former-swin-tiny-cityscapes-semantic?height=512'
               semi-smd label synthetic:7 labels --depth synthetic:0 --semantics synthetic:0 --limit 4
     """
     from rich.console import Console

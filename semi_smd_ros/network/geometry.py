@@ -168,7 +168,8 @@ def token_channels(rays: RayGrid, base_T_cam_bn44: Tensor) -> Tensor:
 def ray_angles(direction_bnl3: Tensor, base_T_cam_bn44: Tensor) -> tuple[Tensor, Tensor]:
     """(cos, sin) of azimuth in `base` and of elevation of unit rays in the heading frame, each (B,N,L,2)."""
     forward, left, up = direction_bnl3.unbind(-1)
-    horizontal = (forward.square() + left.square()).sqrt().clamp(min=1e-6)
+    # before the root for its gradient, which is infinite at 0; behind it for FP16, in which 1e-12 is 0
+    horizontal = (forward.square() + left.square()).clamp(min=1e-12).sqrt().clamp(min=1e-6)
     x, y = from_heading_frame((forward, left), heading_bn2(base_T_cam_bn44))
     return torch.stack((x, y), dim=-1) / horizontal[..., None], torch.stack((horizontal, up), dim=-1)
 

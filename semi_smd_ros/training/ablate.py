@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from semi_smd_ros.network.checkpoint import CheckpointError
 from semi_smd_ros.training.ablation import AblationConfig, jobs, load_ablation, run_job
 from semi_smd_ros.training.ablation_report import markdown, write_json, write_report
+from semi_smd_ros.training.beginning import check_published
 from semi_smd_ros.training.settings import ConfigError
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'ablation.yaml'  # of the source tree
@@ -25,9 +26,20 @@ JSON_FILE, MARKDOWN_FILE = 'ablation.json', 'ablation.md'
 
 
 def ablate(
-    config: AblationConfig, out: Path, command: str, threads: int = 1, imagenet: Path | None = None
+    config: AblationConfig,
+    out: Path,
+    command: str,
+    threads: int = 1,
+    imagenet: Path | None = None,
+    accelerator: str = 'cpu',
 ) -> list[dict[str, Any]]:
-    """Do all jobs that are not done yet, with a progress bar; `out` gets the table after every one of them."""
+    """Do all jobs that are not done yet, with a progress bar; `out` gets the table after every one of them.
+
+    Raises CheckpointError for `imagenet` weights where an encoder has none, before any job.
+    """
+    if imagenet is not None:
+        for variant in config.variants:
+            check_published(variant.applied(config.train).network_config, imagenet)
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     todo = jobs(config, out, imagenet)
@@ -43,7 +55,7 @@ def ablate(
             def told(done: float, text: str, name: str = name, before: int = before) -> None:
                 progress.update(task, completed=before + done, description=f'{name}: {text}')
 
-            results.append(run_job(job, command, told))
+            results.append(run_job(job, command, told, accelerator))
             before += job.config.steps
             progress.update(task, completed=before)
             write_json(out / JSON_FILE, config, results, command)
@@ -62,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--only', nargs='+', help='names of the variants to do, instead of all')
     parser.add_argument('--imagenet', type=Path, help='all variants begin with these published weights of the encoder')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads')
+    parser.add_argument('--accelerator', default='auto', help='cpu, gpu or auto')
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format='%(message)s', handlers=[RichHandler(show_path=False)])
     try:
@@ -76,9 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     command = 'semi-smd ablate ' + shlex.join(sys.argv[1:] if arguments is None else arguments)
     try:
-        results = ablate(config, options.out, command, options.threads, options.imagenet)
+        results = ablate(
+            config, options.out, command, options.threads, options.imagenet, options.accelerator
+        )  # fmt: skip
         write_report(options.report, markdown(config, results, command))
-    except (CheckpointError, FileExistsError, FileNotFoundError) as error:
+    except (CheckpointError, ConfigError, FileExistsError, FileNotFoundError) as error:
         parser.error(str(error))
     print_table(options.out / MARKDOWN_FILE, options.report)
     return 0

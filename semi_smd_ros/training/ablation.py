@@ -14,7 +14,8 @@ from typing import Any
 from semi_smd_ros.network.checkpoint import load_checkpoint
 from semi_smd_ros.network.profile import count_flops
 from semi_smd_ros.training.config import TrainConfig, load_train_config
-from semi_smd_ros.training.evaluate import PROTOCOL, evaluate
+from semi_smd_ros.training.evaluate import SYNTHETIC_PROTOCOL, evaluate
+from semi_smd_ros.training.fabric import make_fabric
 from semi_smd_ros.training.pool import held_out_samples
 from semi_smd_ros.training.samples import TEST_SEEDS
 from semi_smd_ros.training.settings import ConfigError, load_settings, plain, settings_from
@@ -61,8 +62,8 @@ class AblationConfig:
             raise ConfigError(f'variants are named {names}; expected at least one, every name once')
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ConfigError(f'seeds are {list(self.seeds)}; expected at least one, each once')
-        if self.train.supervision != 'semi' or self.train.semi_losses.lidar or not self.train.synthetic:
-            raise ConfigError('train: expected supervision: semi without lidar, on synthetic data: no true depth')
+        if self.train.supervision != 'semi' or not self.train.synthetic:
+            raise ConfigError('train: expected supervision: semi on synthetic data: no true depth')
         if not self.train.steps or not self.train.views:
             raise ConfigError(
                 'train: expected stages of steps and a number of views, so that all variants see the same'
@@ -90,7 +91,7 @@ class Job:
         """Changes when anything does that the figures depend on; where the frames lie does not."""
         begin = '' if self.imagenet is None else hashlib.sha256(self.imagenet.read_bytes()).hexdigest()
         settings = plain(asdict(replace(self.config, frames='')))
-        text = json.dumps([settings, self.test_scenes, PROTOCOL, begin], sort_keys=True)
+        text = json.dumps([settings, self.test_scenes, SYNTHETIC_PROTOCOL, begin], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def result(self) -> dict[str, Any] | None:
@@ -123,22 +124,23 @@ def jobs(config: AblationConfig, out: Path, imagenet: Path | None = None) -> lis
     ]
 
 
-def run_job(job: Job, command: str, on_progress: Progress) -> dict[str, Any]:
+def run_job(job: Job, command: str, on_progress: Progress, accelerator: str = 'cpu') -> dict[str, Any]:
     """Train and evaluate one job, from where it was left off; `on_progress` gets steps done and what is being done.
 
-    Raises CheckpointError for `imagenet` weights of another encoder.
+    Raises CheckpointError for `imagenet` weights of another encoder, ConfigError for an accelerator that is not there.
     """
     done = job.result()
     if done is not None:
         return done
-    trainer = Trainer(job.config, job.config.network_config, begun(job), command)
+    fabric = make_fabric(job.config, accelerator)
+    trainer = Trainer(job.config, job.config.network_config, begun(job), command, fabric)
     if (job.folder / STATE_FILE).is_file():
         trainer.resume()
     elif job.imagenet is not None:
         trainer.start_from_imagenet(job.imagenet)
     trainer.run(on_progress)
     on_progress(job.config.steps, 'evaluating')  # on other scenes, and on those whose pictures it has seen
-    network, _ = load_checkpoint(job.folder / 'last.safetensors')
+    network = load_checkpoint(job.folder / 'last.safetensors')[0].to(fabric.device)
     stage = job.config.stages[-1]
     samples = held_out_samples(Path(job.config.frames), TEST_SEEDS[: job.test_scenes], stage.height, stage.width)
     views = RenderedViews(Path(job.config.frames), stage.height, stage.width, halvings=0, teacher=None, kept=None)
@@ -167,6 +169,8 @@ def begun(job: Job) -> Path:
     """
     if job.folder.exists():
         written = job.folder / CONFIG_FILE
+        if not any(job.folder.iterdir()):
+            return job.folder  # of a run that ended before it began
         if not written.is_file():
             raise FileExistsError(f'{job.folder} is no run of an ablation; name another folder')
         if replace(load_train_config(written), frames='') != replace(job.config, frames=''):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from semi_smd_ros.training.ablation import AblationConfig
-from semi_smd_ros.training.evaluate import PROTOCOL
+from semi_smd_ros.training.evaluate import SYNTHETIC_PROTOCOL
 
 BEGIN, END = '<!-- written by semi-smd ablate: begin -->', '<!-- written by semi-smd ablate: end -->'
 COLUMNS = {
@@ -90,7 +90,9 @@ def markdown(config: AblationConfig, results: Results, command: str) -> str:
         f'errors. Figures on {config.test_scenes} other scenes; "seen": on {seen} of those whose pictures (never their '
         f'truth) were trained on. {minutes:.0f} minutes of training in all.'
     )
-    protocol = f'Protocol: {PROTOCOL}. Overlap: share of depths carried into a neighbour that agree within 1.25.'
+    protocol = (
+        f'Protocol: {SYNTHETIC_PROTOCOL}. Overlap: share of depths carried into a neighbour that agree within 1.25.'
+    )
     return '\n'.join([*unfinished, *lines, '', *notes, *([''] if notes else []), about, '', protocol, ''])
 
 
@@ -110,7 +112,12 @@ def write_report(path: Path, text: str) -> None:
 
 def write_json(path: Path, config: AblationConfig, results: Results, command: str) -> None:
     """Everything that the table was made of."""
-    content = {'command': command, 'protocol': PROTOCOL, 'summary': summary(config, results), 'runs': list(results)}
+    content = {
+        'command': command,
+        'protocol': SYNTHETIC_PROTOCOL,
+        'summary': summary(config, results),
+        'runs': list(results),
+    }
     part = path.with_suffix('.part')
     part.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
     part.replace(path)

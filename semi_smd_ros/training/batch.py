@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.training.samples import Sample
 
 MIRROR_LEFT = np.diag([1.0, -1.0, 1.0, 1.0])  # of base
@@ -85,8 +86,15 @@ def seen_images(batch: Batch, strength: Augmentation, generator: np.random.Gener
 def stacked(samples: Sequence[Sample]) -> Batch:
     """Samples of equal shapes as they are, all cameras valid.
 
-    Raises ValueError when only some of them have teacher labels or ego masks.
+    Raises DataError when they are of rigs with different numbers of cameras, ValueError when only some of them have
+    teacher labels or ego masks.
     """
+    cameras = [sample.images_tnhw3.shape[1] for sample in samples]
+    if len(set(cameras)) > 1:
+        raise DataError(
+            f'the samples of a batch have {", ".join(map(str, cameras))} cameras; expected the same number in all: '
+            'train with a batch of 1, or on recordings of one rig'
+        )
 
     def stack(arrays: list[np.ndarray], kind: torch.dtype) -> Tensor:
         return torch.from_numpy(np.stack(arrays, axis=1)).to(kind)

@@ -71,7 +71,8 @@ def high_pass(image_m3hw: Tensor) -> Tensor:
 
 def block_mean(map_m1hw: Tensor, stride: int) -> Tensor:
     """Mean over the blocks around cells of `stride` reduced pixels; beyond the picture is zero."""
-    return functional.avg_pool2d(map_m1hw, BLOCK, stride, (BLOCK - stride) // 2)
+    block = BLOCK + (BLOCK - stride) % 2  # as far beyond a cell to the one side as to the other
+    return functional.avg_pool2d(map_m1hw, block, stride, (block - stride) // 2)
 
 
 def best_shift(cost_mqyx: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semi_smd_ros.network.config import CONFIGS, EFFICIENTNETS, NetworkConfig
+from semi_smd_ros.network.config import CONFIGS, EFFICIENTNETS, KEY_STRIDE, NetworkConfig
 from semi_smd_ros.training.batch import Augmentation
 from semi_smd_ros.training.losses import LossWeights
 from semi_smd_ros.training.semi_losses import SemiLossWeights
@@ -36,6 +36,11 @@ class Stage:
             raise ConfigError(
                 f'stage {self.height}x{self.width} has minutes {self.minutes}, steps {self.steps} and batch '
                 f'{self.batch}; expected either minutes or steps, and a batch of 1 or more'
+            )
+        if self.height % KEY_STRIDE or self.width % KEY_STRIDE or min(self.height, self.width) < KEY_STRIDE:
+            raise ConfigError(
+                f'stage {self.height}x{self.width}: the network takes pictures whose height and width are positive '
+                f'multiples of {KEY_STRIDE}'
             )
 
     def halvings(self, full: tuple[int, int]) -> int:
@@ -104,7 +109,7 @@ class TrainConfig:
         if len({stage.steps > 0 for stage in self.stages}) > 1:
             raise ConfigError('some stages have steps, others minutes; expected the same kind of budget for all')
         self.check_data()
-        self.network_config  # noqa: B018 (its errors are told here)
+        encoder = self.network_config.encoder
         full = self.full_size
         for stage in self.stages:
             if (
@@ -115,13 +120,18 @@ class TrainConfig:
                     f'stage {stage.height}x{stage.width} is no half, quarter, ... of {full[0]}x{full[1]}, at which the '
                     'pictures of all stages are rendered'
                 )
-        if self.encoder_rate < 1 and CONFIGS[self.network].encoder not in EFFICIENTNETS:
+        if self.encoder_rate < 1 and encoder not in EFFICIENTNETS:
             raise ConfigError(
-                f'encoder_rate is {self.encoder_rate} but {self.network} has the encoder '
-                f'{CONFIGS[self.network].encoder}; expected 1, or a network with one of {", ".join(EFFICIENTNETS)}'
+                f'encoder_rate is {self.encoder_rate} but {self.network} has the encoder {encoder}; expected 1, or a '
+                f'network with one of {", ".join(EFFICIENTNETS)}'
             )
         if not 0 <= self.average < 1:
             raise ConfigError(f'average is {self.average}; expected 0 (none) up to, not including, 1')
+        if self.validation_scenes < 1:
+            raise ConfigError(
+                f'validation_scenes is {self.validation_scenes}; expected 1 or more: which weights are the best is '
+                'found by them'
+            )
 
     def check_data(self) -> None:
         """Raises ConfigError where data, supervision and budget do not fit each other."""
@@ -136,10 +146,21 @@ class TrainConfig:
             raise ConfigError(
                 f'labels is {self.labels!r} but data is synthetic, which has its own teacher; leave it out'
             )
+        if self.semi_losses.lidar > 0 and self.synthetic:
+            raise ConfigError(
+                f'semi_losses.lidar is {self.semi_losses.lidar} but data is synthetic, whose depth training without '
+                'truth does not see; leave it out, or name a source with LiDAR'
+            )
         if self.uses < 1 or self.views < 0 or self.pool_capacity < self.uses:
             raise ConfigError(
                 f'uses is {self.uses}, views {self.views}, pool_capacity {self.pool_capacity}; expected uses of 1 or '
                 'more, views of 0 or more, and a capacity that holds as many as uses'
+            )
+        needed = max(self.pool_minimum, *(stage.batch for stage in self.stages))
+        if self.synthetic and not self.steps and self.pool_capacity < needed:
+            raise ConfigError(
+                f'pool_capacity is {self.pool_capacity} but {needed} frame pairs must be there at a time (pool_minimum '
+                f'{self.pool_minimum}, and the largest batch); expected at least as many'
             )
 
     @property

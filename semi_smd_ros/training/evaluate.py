@@ -28,14 +28,21 @@ from semi_smd_ros.training.samples import TEST_SEEDS, Sample
 from semi_smd_ros.training.scene import ego_mask
 
 PRIOR_FAR = 20.0
-DEPTH_RANGE = (0.1, 200.0)
+NEAREST_M, FARTHEST_M = 0.1, 200.0
 KEPT_WHEN_CONFIDENT = 0.8
-PROTOCOL = (
-    'synthetic held-out seeds; the second of two frames with memory carried; metric, no median scaling, no crop; '
-    f'{DEPTH_RANGE[0]:g}..{DEPTH_RANGE[1]:g} m, sky left out, prediction (sky: {DEPTH_RANGE[1]:g} m) clipped to that '
-    'range; ego vehicle masked; mean per image, then per camera, then over cameras. Flat-ground prior: depth of the '
-    f'plane z = 0 of base from intrinsics and extrinsics, {PRIOR_FAR:g} m where the ray meets no ground nearer'
-)
+
+
+def protocol(farthest_m: float = FARTHEST_M) -> str:
+    """How `evaluate` comes to its figures, whatever the samples are."""
+    return (
+        'the second of two frames with memory carried; metric, no median scaling, no crop; '
+        f'{NEAREST_M:g}..{farthest_m:g} m, sky left out, prediction (sky: {farthest_m:g} m) clipped to that '
+        'range; ego vehicle masked; mean per image, then per camera, then over cameras. Flat-ground prior: depth of '
+        f'the plane z = 0 of base from intrinsics and extrinsics, {PRIOR_FAR:g} m where the ray meets no ground nearer'
+    )
+
+
+SYNTHETIC_PROTOCOL = f'synthetic held-out seeds; {protocol()}'
 
 
 @dataclass
@@ -57,13 +64,14 @@ class CameraMeans:
         return result
 
 
-def depth_figures(predicted_hw: np.ndarray, true_hw: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray]:
+def depth_figures(
+    predicted_hw: np.ndarray, true_hw: np.ndarray, farthest_m: float = FARTHEST_M
+) -> tuple[float, float, np.ndarray, np.ndarray]:
     """AbsRel, share with max(ratio, 1 / ratio) < 1.25, relative error per scored pixel, and the mask of those."""
-    nearest, farthest = DEPTH_RANGE
-    scored = np.isfinite(true_hw) & (true_hw > nearest) & (true_hw < farthest)
+    scored = np.isfinite(true_hw) & (true_hw > NEAREST_M) & (true_hw < farthest_m)
     if not scored.any():
         return float('nan'), float('nan'), np.empty(0), scored
-    predicted, true = np.clip(predicted_hw[scored], nearest, farthest), true_hw[scored]
+    predicted, true = np.clip(predicted_hw[scored], NEAREST_M, farthest_m), true_hw[scored]
     relative = np.abs(predicted - true) / true
     ratio = np.maximum(predicted / true, true / predicted)
     return float(relative.mean()), float((ratio < 1.25).mean()), relative, scored
@@ -93,10 +101,11 @@ def overlap_agreement(depth_nhw: np.ndarray, sample: Sample) -> list[float]:
 
 
 @torch.no_grad()
-def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, float]:
-    """Figures over the last frame of every sample; see PROTOCOL. The network must be in evaluation mode.
+def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample], farthest_m: float = FARTHEST_M) -> dict[str, float]:
+    """Figures over the last frame of every sample; see `protocol`. The network must be in evaluation mode.
 
-    Figures of what no sample knows (depth, classes, ground, motion) are left out.
+    Figures of what no sample knows (depth, classes, ground, motion) are left out, and so is the sky of samples whose
+    truth has none: LiDAR knows where there is something, not where there is nothing.
     """
     means = CameraMeans({})
     single: dict[str, list[float]] = {}
@@ -118,7 +127,7 @@ def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, fl
 
         for camera in range(cameras):
             true = batch.depth_tbnhw[-1, 0, camera].numpy()
-            abs_rel, d1, relative, scored = depth_figures(depth[0, camera, 0].numpy(), true)
+            abs_rel, d1, relative, scored = depth_figures(depth[0, camera, 0].numpy(), true, farthest_m)
             if not scored.any():
                 continue
             means.add('abs_rel', camera, abs_rel)
@@ -126,8 +135,9 @@ def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, fl
             order = np.argsort(-confidence[0, camera, 0].numpy()[scored], kind='stable')
             kept = order[: max(1, int(KEPT_WHEN_CONFIDENT * order.size))]
             means.add('abs_rel_confident', camera, float(relative[kept].mean()))
-            means.add('abs_rel_single_frame', camera, depth_figures(depth_alone[0, camera, 0].numpy(), true)[0])
-            abs_rel, d1, _, _ = depth_figures(prior[camera], true)
+            alone_abs_rel, *_ = depth_figures(depth_alone[0, camera, 0].numpy(), true, farthest_m)
+            means.add('abs_rel_single_frame', camera, alone_abs_rel)
+            abs_rel, d1, _, _ = depth_figures(prior[camera], true, farthest_m)
             means.add('abs_rel_ground', camera, abs_rel)
             means.add('d1_ground', camera, d1)
 
@@ -136,7 +146,8 @@ def evaluate(network: SemiSmdNetwork, samples: Sequence[Sample]) -> dict[str, fl
         labelled += int((labels != IGNORE_CLASS).sum())
         known = ~torch.isnan(batch.depth_tbnhw[-1])
         is_sky, says_sky = torch.isposinf(batch.depth_tbnhw[-1]) & known, torch.isposinf(depth[:, :, 0]) & known
-        sky_hit, sky_any = sky_hit + int((is_sky & says_sky).sum()), sky_any + int((is_sky | says_sky).sum())
+        if is_sky.any():
+            sky_hit, sky_any = sky_hit + int((is_sky & says_sky).sum()), sky_any + int((is_sky | says_sky).sum())
 
         answers = np.where(ego_mask(batch)[-1, 0].numpy(), np.nan, depth[0, :, 0].numpy())
         if agreements := overlap_agreement(answers, sample):
@@ -171,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     network, card = load_checkpoint(options.checkpoint)
     seeds = TEST_SEEDS[: options.seeds]
     samples = held_out_samples(options.cache, seeds, network.config.height, network.config.width)
-    scores = {'protocol': f'{PROTOCOL}. Seeds {seeds.start}..{seeds.stop - 1}.', **evaluate(network, samples)}
+    scores = {'protocol': f'{SYNTHETIC_PROTOCOL}. Seeds {seeds.start}..{seeds.stop - 1}.', **evaluate(network, samples)}
     if options.write:
         save_checkpoint(network, options.checkpoint, {**card, 'scores': scores})
     sys.stdout.write(json.dumps(scores, indent=2) + '\n')

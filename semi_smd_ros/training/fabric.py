@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from semi_smd_ros.training.config import TrainConfig
+from semi_smd_ros.training.settings import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +35,17 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def make_fabric(config: TrainConfig, accelerator: str = 'cpu', devices: int | str = 1, nodes: int = 1) -> Fabric:
-    """One process a device; several share gradients (DDP)."""
+    """One process a device; several share gradients (DDP). Raises ConfigError for devices that are not there."""
     several = nodes > 1 or devices not in (1, '1')
     strategy = 'ddp_find_unused_parameters_true' if several else 'auto'
-    plain = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision='32-true')
+    try:
+        plain = Fabric(
+            accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision='32-true'
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f'accelerator {accelerator!r}, devices {devices}: {error}; expected auto, cpu, or gpu where there is one'
+        ) from error
     if not config.bfloat16:
         return plain
     if not has_bfloat16(plain.device):

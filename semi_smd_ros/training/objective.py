@@ -52,11 +52,6 @@ def supervised_losses(outputs: Sequence[NetworkOutput], batch: Batch, weights: L
     return {name: torch.stack(values).mean() for name, values in sums.items()}
 
 
-def sequence_loss(network: SemiSmdNetwork, batch: Batch, weights: LossWeights) -> dict[str, Tensor]:
-    """Supervised terms of a batch."""
-    return supervised_losses(run_sequence(network, batch), batch, weights)
-
-
 def teacher_labels(batch: Batch, semantics: bool = True) -> TeacherLabels | None:
     """What the teacher says of a batch; None without one. Without `semantics` its classes are left out."""
     if batch.teacher_disparity_tbnhw is None or batch.teacher_semantics_tbnhw is None:

@@ -24,7 +24,9 @@ from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.network.checkpoint import load_checkpoint
 from semi_smd_ros.training.batch import Augmentation
 from semi_smd_ros.training.config import Stage, TrainConfig
+from semi_smd_ros.training.fabric import make_fabric
 from semi_smd_ros.training.semi_losses import SemiLossWeights
+from semi_smd_ros.training.settings import ConfigError
 from semi_smd_ros.training.trainer import Trainer
 
 BOUND = 0.08
@@ -72,12 +74,17 @@ def overfit(
     steps: int = STEPS,
     size: tuple[int, int] = SIZE,
     on_progress: Callable[[float, str], None] | None = None,
+    accelerator: str = 'cpu',
 ) -> Overfit:
-    """Learn the moments of the source at `address` by heart. Raises DataError where it cannot be used."""
+    """Learn the moments of the source at `address` by heart.
+
+    Raises DataError where it cannot be used, ConfigError for an accelerator that is not there.
+    """
     began, began_cpu = time.monotonic(), time.process_time()
     config = overfit_config(address, steps, size)
     with tempfile.TemporaryDirectory() as folder:
-        run = Trainer(config, config.network_config, Path(folder), f'semi-smd overfit {address}')
+        fabric = make_fabric(config, accelerator)
+        run = Trainer(config, config.network_config, Path(folder), f'semi-smd overfit {address}', fabric)
         run.run(on_progress or (lambda done, text: None))
         _, card = load_checkpoint(Path(folder) / 'last.safetensors')
     scores = card['scores']
@@ -94,6 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('source', help='a short source with depth: ddad:PATH of one scene, nuscenes:PATH, rosbag:PATH')
     parser.add_argument('--steps', type=int, default=STEPS)
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
+    parser.add_argument('--accelerator', default='auto', help='cpu, gpu or auto')
     parser.add_argument('--bound', type=float, default=BOUND, help='AbsRel to stay below')
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
@@ -105,8 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
                 options.source,
                 options.steps,
                 on_progress=lambda done, text: progress.update(task, completed=done, description=text),
+                accelerator=options.accelerator,
             )
-    except DataError as error:
+    except (ConfigError, DataError) as error:
         parser.error(str(error))
     good = found.abs_rel < options.bound
     sys.stdout.write(

@@ -2,10 +2,12 @@
 """How unlike two pictures are, and what of it counts.
 
 0.85 (1 - SSIM) / 2 of the brightness, for which SSIM is defined (Wang et al., 2004), with windows of 3x3 pixels, and
-0.15 L1 of the colours; the least over a pixel's sources, and the auto-mask: a pixel that looks more like the unwarped
-source than like the rebuilt one tells nothing (the vehicle stands, or the thing moves along with it). All from Godard
-et al., "Digging into self-supervised monocular depth estimation", ICCV 2019. Pictures of different cameras are
-brought to the same mean and contrast first, colour by colour.
+0.15 L1 of the colours; over time the least over a pixel's sources, and the auto-mask: a pixel that looks more like the
+unwarped source than like the rebuilt one tells nothing (the vehicle stands, or the thing moves along with it). All from
+Godard et al., "Digging into self-supervised monocular depth estimation", ICCV 2019. With the two instants that samples
+have, every target has one source in time, the other instant, so the least is over one. Over neighbouring cameras the
+mean is taken, not the least. Pictures of different cameras are brought to the same mean and contrast first, colour by
+colour.
 """
 
 from __future__ import annotations
@@ -99,7 +101,8 @@ def over_time(errors: dict[int, Tensor], rigs: int) -> Tensor:
 
 
 def temporal_loss(scene: Scene) -> Tensor:
-    """Every camera against itself one instant earlier and later: the better of the two, auto-masked, static points."""
+    """Every camera against itself one instant earlier and later: the better of those there are, auto-masked, static
+    points."""
     errors, still = {}, {}
     for offset, warped in scene.temporal.items():
         errors[offset] = where_visible(dissimilarity(warped.target_mns3hw, warped.image_mns3hw), warped.visible_mnshw)
@@ -118,13 +121,15 @@ def neighbour_error(warped: Warp) -> Tensor:
 
 
 def spatial_loss(scene: Scene) -> Tensor:
-    """Every camera against its neighbours at the same instant, where they overlap; moving things as well."""
+    """Every camera against its neighbours at the same instant, where they overlap, the mean over them; moving things as
+    well."""
     error = neighbour_error(scene.spatial)
     return mean_finite(error, torch.ones_like(error, dtype=torch.bool))
 
 
 def spatio_temporal_loss(scene: Scene) -> Tensor:
-    """Every camera against its neighbours one instant earlier and later: the better of the two, static points."""
+    """Every camera against its neighbours one instant earlier and later: the better of those there are, the mean over
+    neighbours, static points."""
     errors = {offset: neighbour_error(warped) for offset, warped in scene.spatio_temporal.items()}
     times, rigs = scene.static_tbnhw.shape[:2]
     static = scene.neighbours.repeated(times).cut(scene.static_tbnhw.flatten(0, 1))

@@ -17,6 +17,11 @@ from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, Sample, render_sa
 
 logger = logging.getLogger(__name__)
 
+
+class PoolError(RuntimeError):
+    """A pool that will never hold what is to be drawn from it."""
+
+
 WORKER_NICENESS = 2  # rendering yields a little to the training process, but must keep up with it
 POLL_S = 0.5
 
@@ -93,16 +98,18 @@ class SamplePool:
             worker.join()
         self.workers.clear()
 
-    def newest_seed(self) -> int:
-        stored = stored_samples(self.folder)
-        return int(stored[-1].stem) if stored else FIRST_TRAINING_SEED - 1
-
     def draw(self, generator: np.random.Generator, count: int) -> list[Sample]:
         """`count` different samples, waiting until the pool holds its minimum.
 
-        Raises RuntimeError when all workers have died.
+        Raises PoolError when no worker lives to fill it.
         """
-        while len(paths := stored_samples(self.folder)) < max(self.minimum, count):
+        needed = max(self.minimum, count)
+        while len(paths := stored_samples(self.folder)) < needed:
+            if not self.workers:
+                raise PoolError(
+                    f'{self.folder} holds {len(paths)} samples where {needed} are needed, and no worker renders more: '
+                    'set workers to 1 or more, or pool_minimum and batch to what there is'
+                )
             self.check_workers()
             time.sleep(POLL_S)
         self.check_workers()
@@ -122,7 +129,7 @@ class SamplePool:
     def check_workers(self) -> None:
         if self.workers and not any(worker.is_alive() for worker in self.workers):
             codes = [worker.exitcode for worker in self.workers]
-            raise RuntimeError(f'all rendering workers have ended (exit codes {codes}); see their output above')
+            raise PoolError(f'all rendering workers have ended (exit codes {codes}); see their output above')
 
 
 def held_out_samples(folder: Path, seeds: range, height: int, width: int) -> list[Sample]:

@@ -86,25 +86,36 @@ class Sample:
     def halved(self) -> Sample:
         """The same moments as cameras of half the resolution would have seen them.
 
-        Pictures are averaged over 2x2 pixels; depth, semantics and moving things are those of one of the four.
+        Pictures are averaged over 2x2 pixels; the ego vehicle is where it is in any of the four; depth, semantics and
+        moving things are those of one of the four. Depth lies half a pixel from the middle, whichever that is. Labels
+        lie at pixel 4 i + 2 and are wanted in the middle of the new cells, 8 j + 3.5: of 8 j + 2 and 8 j + 6 the first.
         """
         rows, columns = (size // 2 for size in self.images_tnhw3.shape[2:4])
         cells = self.images_tnhw3.reshape(*self.images_tnhw3.shape[:2], rows, 2, columns, 2, 3)
         intrinsics = self.intrinsics_n33.copy()
         intrinsics[:, :2] *= 0.5
         intrinsics[:, :2, 2] -= 0.25  # pixel centres lie at integers: 0 and 1 become 0
-        one = (..., slice(1, None, 2), slice(1, None, 2))
+        one, first = ((..., slice(start, None, 2), slice(start, None, 2)) for start in (1, 0))
+        depth = self.depth_tnhw[one]
+        if self.ego_mask_nhw is None:
+            depth = np.where(any_of_four(np.isnan(self.depth_tnhw)), np.float16(np.nan), depth)
         return replace(
             self,
             images_tnhw3=np.round(cells.mean(axis=(3, 5), dtype=np.float32)).astype(np.uint8),
-            depth_tnhw=self.depth_tnhw[one],
-            semantics_tnhw=self.semantics_tnhw[one],
+            depth_tnhw=depth,
+            semantics_tnhw=self.semantics_tnhw[first],
             intrinsics_n33=intrinsics,
-            moving_tnhw=self.moving_tnhw[one],
-            ego_mask_nhw=None if self.ego_mask_nhw is None else self.ego_mask_nhw[one],
+            moving_tnhw=self.moving_tnhw[first],
+            ego_mask_nhw=None if self.ego_mask_nhw is None else any_of_four(self.ego_mask_nhw),
             teacher_disparity_tnhw=None if self.teacher_disparity_tnhw is None else self.teacher_disparity_tnhw[one],
-            teacher_semantics_tnhw=None if self.teacher_semantics_tnhw is None else self.teacher_semantics_tnhw[one],
+            teacher_semantics_tnhw=None if self.teacher_semantics_tnhw is None else self.teacher_semantics_tnhw[first],
         )
+
+
+def any_of_four(mask: np.ndarray) -> np.ndarray:
+    """True where any of 2x2 pixels is, at half the size."""
+    *others, height, width = mask.shape
+    return np.asarray(mask.reshape(*others, height // 2, 2, width // 2, 2).any(axis=(-3, -1)))
 
 
 def rig_for_seed(seed: int, height: int, width: int) -> SyntheticRig:

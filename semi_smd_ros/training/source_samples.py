@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,25 @@ from semi_smd_ros.training.teachers.pseudo_labels import PseudoLabels
 
 logger = logging.getLogger(__name__)
 
+GOLDEN = (math.sqrt(5) - 1) / 2
 CELL_CENTRES = (
     ...,
     slice(SEMANTIC_STRIDE // 2, None, SEMANTIC_STRIDE),
     slice(SEMANTIC_STRIDE // 2, None, SEMANTIC_STRIDE),
 )
+
+
+def substitute_step(count: int) -> int:
+    """How far from a moment the one lies that stands in for it, of `count` in a circle; a whole circle of such steps
+    meets every moment.
+
+    About the golden section of the circle, of whose multiples no few lie close together (Sós, "On the distribution mod
+    1 of the sequence n alpha", 1958): those that stand in for a long stop are spread over all the rest.
+    """
+    step = max(1, round(GOLDEN * count))
+    while math.gcd(step, count) > 1:
+        step += 1
+    return step
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,8 @@ class SourceSamples:
         self.size = (height, width)
         self.least_motion_m = least_motion_m
         self.places = [Place(s, i) for s in source.sequences() for i in range(len(s))]
+        self._step = substitute_step(len(self.places)) if self.places else 0
+        self._unusable: set[int] = set()  # found so: reading them again would tell nothing else
         self._prepared: dict[str, PreparedRig] = {}
         self._read: SampleSequence | None = None
         if not any(place.index or place.sequence.read_previous(0) for place in self.places):
@@ -76,18 +93,23 @@ class SourceSamples:
         return len(self.places)
 
     def __getitem__(self, index: int) -> tuple[str, Sample]:
-        """Name and sample of moment `index`, or of the next usable one. Raises DataError when none is."""
+        """Name and sample of moment `index`; where that is unusable, of one that stands in for it, always the same:
+        the first usable one after 1, 2, ... times `substitute_step`. Raises DataError when none is."""
         problem = ''
-        for offset in range(len(self.places)):
-            place = self.places[(index + offset) % len(self.places)]
+        for attempt in range(len(self.places)):
+            tried = (index + attempt * self._step) % len(self.places)
+            if tried in self._unusable:
+                continue
+            place = self.places[tried]
             try:
                 sample = self._pair(place)
             except (DataError, InputError) as error:
+                sample = None
                 problem = f'; the last problem: {place.name}: {error}'
                 logger.warning('passed over %s: %s', place.name, error)
-                continue
             if sample is not None:
                 return place.name, sample
+            self._unusable.add(tried)
         raise DataError(f'{self.address}: none of its {len(self.places)} moments can be trained on{problem}')
 
     def _pair(self, place: Place) -> Sample | None:

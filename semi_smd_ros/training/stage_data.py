@@ -11,6 +11,7 @@ import numpy as np
 
 from semi_smd_ros.datasets.sources import open_source
 from semi_smd_ros.training.config import Stage, TrainConfig
+from semi_smd_ros.training.evaluate import FARTHEST_M
 from semi_smd_ros.training.pool import SamplePool, held_out_samples
 from semi_smd_ros.training.samples import VALIDATION_SEEDS, Sample
 from semi_smd_ros.training.schedule import Epochs, FreshViews, Schedule
@@ -22,14 +23,26 @@ from semi_smd_ros.training.views import RenderedViews, SourceViews, prepared
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What a stage is validated on: samples, and the depth up to which they are scored."""
+
+    samples: list[Sample]
+    farthest_m: float = FARTHEST_M
+
+
+@dataclass(frozen=True)
 class StageData:
-    """The samples of one stage for process `rank` of `processes`; `folder` is the run's."""
+    """The samples of stage number `index` for process `rank` of `processes`; `folder` is the run's."""
 
     config: TrainConfig
-    stage: Stage
+    index: int
     folder: Path
     rank: int = 0
     processes: int = 1
+
+    @property
+    def stage(self) -> Stage:
+        return self.config.stages[self.index]
 
     @property
     def frames(self) -> Path:
@@ -43,8 +56,7 @@ class StageData:
     @property
     def first_slot(self) -> int:
         """How many slots the stages before this one have taken, where they are counted in steps."""
-        before = self.config.stages[: self.config.stages.index(self.stage)]
-        return sum(stage.steps * stage.batch * self.processes for stage in before)
+        return sum(stage.steps * stage.batch * self.processes for stage in self.config.stages[: self.index])
 
     def batches(self, step: int) -> Generator[list[Sample], None, None]:
         """Batches without end, from step number `step` of this stage on."""
@@ -79,19 +91,20 @@ class StageData:
                 drawn = pool.draw(generator, self.stage.batch)
                 yield [prepared(sample, 0, self.teacher) for sample in drawn]
 
-    def held_out(self) -> list[Sample]:
-        """Samples to validate on, with truth as far as known, and with the teacher's labels where there is one."""
+    def held_out(self) -> HeldOut:
+        """Samples with truth as far as known, and with the teacher's labels where there is one."""
         config, size = self.config, (self.stage.height, self.stage.width)
         if config.synthetic and not config.validation:
             samples = held_out_samples(self.frames, VALIDATION_SEEDS[: config.validation_scenes], *size)
             teacher = self.teacher
-            return samples if teacher is None else [with_labels(sample, teacher) for sample in samples]
+            return HeldOut(samples if teacher is None else [with_labels(sample, teacher) for sample in samples])
         labels = PseudoLabels(Path(config.labels)) if config.labels and not config.validation else None
         with open_source(config.validation or config.data) as source:
             moments = SourceSamples(source, *size, config.least_motion_m, labels)
             count = min(config.validation_scenes, len(moments))
             chosen = np.unique(np.linspace(0, len(moments) - 1, count).round().astype(int))
-            return list({name: sample for name, sample in (moments[int(i)] for i in chosen)}.values())
+            samples = list({name: sample for name, sample in (moments[int(i)] for i in chosen)}.values())
+            return HeldOut(samples, source.max_depth_m)
 
     @property
     def validated_on(self) -> str:
@@ -100,7 +113,7 @@ class StageData:
         if self.config.validation:
             return f'{self.config.validation} at {size}'
         if self.config.synthetic:
-            return f'validation scenes at {size}'
+            return f'synthetic validation scenes at {size}'
         return f'moments of the training data {self.config.data} itself at {size}'
 
 

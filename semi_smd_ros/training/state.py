@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semi_smd_ros.network.checkpoint import CheckpointError
+
 _PROGRESS = 'progress'
 
 
@@ -35,7 +37,8 @@ def save_state(
 def load_state(path: Path, network: nn.Module, averaged: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what `save_state` wrote and return its `progress`.
 
-    Raises FileNotFoundError, or ValueError when the file is no such state or belongs to another network.
+    Raises FileNotFoundError, or CheckpointError when the file is no such state or is that of a run of another network,
+    or of another encoder_rate, which decides what learns.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: there is no run to resume; start one without --resume')
@@ -46,12 +49,29 @@ def load_state(path: Path, network: nn.Module, averaged: nn.Module, optimizer: t
         for prefix, module in (('network.', network), ('averaged.', averaged)):
             module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f'{path}: not the state of a run of this network: {error}') from error
+        raise CheckpointError(
+            f'{path}: not the state of a run of this network: {error}; resume with the config that began the run, or '
+            'choose another folder'
+        ) from error
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith('optimizer.'):
             _, index, moment = name.split('.', 2)
             moments.setdefault(int(index), {})[moment] = tensor
+    check_moments(path, moments, optimizer)
     state = optimizer.state_dict()
     optimizer.load_state_dict({**state, 'state': moments})
     return dict(progress)
+
+
+def check_moments(path: Path, moments: dict[int, dict[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+    """Raises CheckpointError where they are not those of the optimiser's parameters, which it would not notice."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
+    for index, named in moments.items():
+        found = {tuple(moment.shape) for moment in named.values() if moment.dim()}  # but for the count of steps
+        expected = tuple(parameters[index].shape) if index < len(parameters) else None
+        if found - {expected}:
+            raise CheckpointError(
+                f'{path}: the optimiser has learned {index} as {sorted(found)}, here it is {expected}: the run learned '
+                'other parameters; resume with the encoder_rate that it began with, or choose another folder'
+            )

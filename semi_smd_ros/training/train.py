@@ -16,8 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.network.checkpoint import CheckpointError
+from semi_smd_ros.training.beginning import warn_of_untaught_sky
 from semi_smd_ros.training.config import TrainConfig, load_train_config, with_stage_minutes
 from semi_smd_ros.training.fabric import make_fabric
+from semi_smd_ros.training.pool import PoolError
 from semi_smd_ros.training.settings import ConfigError
 from semi_smd_ros.training.trainer import LOG_EVERY, STATE_FILE, Trainer
 
@@ -45,8 +47,8 @@ def train(
     """Train into `folder` with a progress bar, from `weights` or `imagenet` if given; returns the best checkpoint's
     path. With several devices this process starts the others, which run the same command.
 
-    Raises CheckpointError for weights of another network or encoder, FileExistsError when the folder already holds a
-    run and `resume` is not set.
+    Raises CheckpointError for weights or a run of another network or encoder, ConfigError for machines that are not
+    there, FileExistsError when the folder already holds a run and `resume` is not set.
     """
     machines = machines or Machines('cpu')
     fabric = make_fabric(config, machines.accelerator, machines.devices, machines.nodes)
@@ -62,6 +64,8 @@ def train(
         trainer.start_from_imagenet(imagenet)
     if resume:
         trainer.resume()
+    if fabric.is_global_zero:
+        warn_of_untaught_sky(config)
     share = TextColumn('{task.percentage:.0f}%')
     columns = (TextColumn('{task.description}'), BarColumn(), share, TimeRemainingColumn())
     with Progress(*columns, refresh_per_second=1, disable=not fabric.is_global_zero) as progress:
@@ -70,7 +74,7 @@ def train(
     return folder / 'best.safetensors'
 
 
-def main(arguments: list[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='semi-smd train', description='Train a network: on synthetic frames rendered meanwhile, or on recordings.'
     )
@@ -88,6 +92,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--weights', type=Path, help='begin with the weights of this checkpoint (.safetensors)')
     parser.add_argument('--imagenet', type=Path, help='begin with these published ImageNet weights of its encoder')
     parser.add_argument('--resume', action='store_true', help='continue the run in the folder')
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     begins = [name for name in ('weights', 'imagenet', 'resume') if getattr(options, name)]
     if len(begins) > 1:
@@ -110,9 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
         train(
             options.folder, config, options.resume, options.threads, command, *begin, machines, options.log_every
         )  # fmt: skip
-    except (CheckpointError, DataError, FileExistsError, FileNotFoundError) as error:
+    except (CheckpointError, ConfigError, DataError, FileExistsError, FileNotFoundError) as error:
         parser.error(str(error))
-    except FloatingPointError as error:
+    except (FloatingPointError, PoolError) as error:
         logging.error('%s', error)
         return 1
     return 0

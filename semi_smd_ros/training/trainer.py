@@ -17,13 +17,15 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from semi_smd_ros.network.checkpoint import save_checkpoint
 from semi_smd_ros.network.config import NetworkConfig
-from semi_smd_ros.network.encoder import EfficientNetEncoder, ResNetEncoder
+from semi_smd_ros.network.encoder import EfficientNetEncoder
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training.batch import make_batch
-from semi_smd_ros.training.config import Stage, TrainConfig
-from semi_smd_ros.training.evaluate import PROTOCOL, evaluate
+from semi_smd_ros.training.beginning import begin_with_checkpoint, begin_with_imagenet, check_beginning
+from semi_smd_ros.training.card import VERSION, trained_on
+from semi_smd_ros.training.config import TrainConfig
+from semi_smd_ros.training.evaluate import evaluate, protocol
 from semi_smd_ros.training.fabric import make_fabric
 from semi_smd_ros.training.objective import Lesson, Objective, make_lesson
 from semi_smd_ros.training.optimisation import GRADIENT_LIMIT, guilty_terms, make_optimizer, update_average
@@ -31,13 +33,11 @@ from semi_smd_ros.training.run_log import RunLog
 from semi_smd_ros.training.sample_pictures import sample_picture
 from semi_smd_ros.training.samples import Sample
 from semi_smd_ros.training.settings import dump_settings
-from semi_smd_ros.training.stage_data import StageData
+from semi_smd_ros.training.stage_data import HeldOut, StageData
 from semi_smd_ros.training.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
 
-VERSION = '0.4.0'
-BLIND = 'geometry channels alone, blind to the pictures; its depth comes from '
 STATE_FILE = 'state.safetensors'
 CONFIG_FILE = 'config.yaml'
 LOG_EVERY = 20
@@ -56,8 +56,9 @@ class Trainer:
     """One run in one folder: `best` and `last` checkpoints (of the averaged weights), `state.safetensors` to resume
     from, `config.yaml`, `log.jsonl`, curves for TensorBoard and pictures.
 
-    A run of steps that is resumed does what it would have done without the break, to the last digit. With several
-    processes every one makes a Trainer, and the first writes.
+    A run of steps that is resumed does what it would have done without the break: on a CPU to the last digit, on a GPU,
+    whose sums come in another order each time, but for rounding. With several processes every one makes a Trainer, and
+    the first writes.
     """
 
     def __init__(
@@ -95,31 +96,13 @@ class Trainer:
 
     def start_from(self, checkpoint: Path) -> None:
         """Begin with the weights of a checkpoint. Raises CheckpointError when they are of another network."""
-        given, card = load_checkpoint(checkpoint)
-        theirs, ours = given.config.to_dict(), self.network.config.to_dict()
-        if theirs != ours:
-            differing = ', '.join(
-                f'{name} {theirs[name]} (here {ours[name]})' for name in ours if theirs[name] != ours[name]
-            )
-            raise CheckpointError(f'{checkpoint}: of another network: {differing}; choose its config')
-        self.network.load_state_dict(given.state_dict())
-        self.averaged.load_state_dict(given.state_dict())
-        self.began_with = f'begun with {checkpoint.name}, trained on: {card["trained_on"]}'
+        self.began_with = begin_with_checkpoint(self.network, checkpoint)
+        self.averaged.load_state_dict(self.network.state_dict())
 
     def start_from_imagenet(self, weights: Path) -> None:
         """Begin with published weights of the encoder. Raises CheckpointError when they are not this encoder's."""
-        encoder = self.network.encoder
-        if not isinstance(encoder, (EfficientNetEncoder, ResNetEncoder)):
-            raise CheckpointError(
-                f'{weights}: {self.network.config.name} has the encoder {self.network.config.encoder}; expected an '
-                'EfficientNet-Lite, resnet18 or resnet34'
-            )
-        try:
-            encoder.load_imagenet(weights)
-        except ValueError as error:
-            raise CheckpointError(str(error)) from error
+        self.began_with = begin_with_imagenet(self.network, weights)
         self.averaged.load_state_dict(self.network.state_dict())
-        self.began_with = f'encoder begun with {weights.name}, learned from the photographs of ImageNet'
 
     def resume(self) -> None:
         """Continue from `state.safetensors` of the run's folder. Raises FileNotFoundError when there is none."""
@@ -140,11 +123,7 @@ class Trainer:
         Raises FloatingPointError when a loss or a gradient is not finite; the checkpoints are those of before.
         CheckpointError where the encoder is to be kept as it begins, and that is at random.
         """
-        if self.config.encoder_rate < 1 and not self.began_with:
-            raise CheckpointError(
-                f'encoder_rate is {self.config.encoder_rate}, for an encoder with published weights, but its weights '
-                'are random; give --imagenet or --weights, or set encoder_rate to 1'
-            )
+        check_beginning(self.config, self.began_with)
         if not self.fabric.is_global_zero:
             self.run_stages(on_progress)
             return
@@ -154,14 +133,15 @@ class Trainer:
 
     def run_stages(self, on_progress: Callable[[float, str], None]) -> None:
         end = 0.0
-        for stage in self.config.stages:
+        for index, stage in enumerate(self.config.stages):
             begin, end = end, end + (stage.steps or stage.minutes)
             if self.done < end:
-                self.run_stage(stage, begin, end, on_progress)
+                self.run_stage(index, begin, end, on_progress)
 
-    def run_stage(self, stage: Stage, begin: float, end: float, on_progress: Callable[[float, str], None]) -> None:
-        data = StageData(self.config, stage, self.folder, self.fabric.global_rank, self.fabric.world_size)
-        held_out = data.held_out() if self.fabric.is_global_zero else []
+    def run_stage(self, index: int, begin: float, end: float, on_progress: Callable[[float, str], None]) -> None:
+        data = StageData(self.config, index, self.folder, self.fabric.global_rank, self.fabric.world_size)
+        stage = data.stage
+        held_out = data.held_out() if self.fabric.is_global_zero else HeldOut([])
         self.best = self.best if self.best.get('height') == stage.height else {}  # figures differ between sizes
         validated_s = self.elapsed_s
         with closing(data.batches(self.step - int(begin) if stage.steps else self.step)) as batches:
@@ -227,7 +207,9 @@ class Trainer:
         if finite:
             raise FloatingPointError(f'step {self.step}: another process met something that is not finite')
         parameters = [p for p in self.network.parameters() if p.requires_grad]
-        guilty = guilty_terms(self.objective(tensors), parameters) or ['the sum']
+        with self.fabric.autocast():  # as the step was computed
+            terms = self.objective(tensors)
+        guilty = guilty_terms(terms, parameters) or ['the sum']
         raise FloatingPointError(
             f'step {self.step}: {", ".join(guilty)} or its gradient is not finite; the terms were {values}. The '
             f'checkpoints of before are kept in {self.folder}; lower the learning rate and continue with --resume'
@@ -242,23 +224,23 @@ class Trainer:
             self.log.entry(self.step, self.elapsed_s / 60, values)
             self.log.scalars('train', values, self.step)
 
-    def validate(self, held_out: list[Sample], data: StageData) -> None:
+    def validate(self, held_out: HeldOut, data: StageData) -> None:
         """Score, log, draw, and write `last`, `state.safetensors` and, when the validation cost fell, `best`."""
         stage = data.stage
-        figures = evaluate(self.averaged, held_out)
+        figures = evaluate(self.averaged, held_out.samples, held_out.farthest_m)
         if 'abs_rel' not in figures:
-            figures['loss'] = self.loss_of(held_out)
+            figures['loss'] = self.loss_of(held_out.samples)
         assert self.log is not None
         self.log.entry(self.step, self.elapsed_s / 60, {'validation': figures, 'height': stage.height})
         self.log.scalars('validation', figures, self.step)
-        for i, sample in enumerate(held_out[:PICTURES]):
+        for i, sample in enumerate(held_out.samples[:PICTURES]):
             self.log.picture(f'sample_{i}', sample_picture(self.averaged, sample, self.fabric.device), self.step)
         shown = {name: round(value, 4) for name, value in figures.items()}
         logger.info('step %d, %.1f min: %s', self.step, self.elapsed_s / 60, shown)
         card = {
             'version': VERSION,
             'trained_on': '; '.join(filter(None, (trained_on(self.config, self.network.config), self.began_with))),
-            'scores': {'protocol': f'{data.validated_on}; {PROTOCOL}', **figures},
+            'scores': {'protocol': f'{data.validated_on}; {protocol(held_out.farthest_m)}', **figures},
             'command': self.command,
             'steps': self.step,
             'minutes': self.elapsed_s / 60,
@@ -284,16 +266,3 @@ class Trainer:
             tensors = self.fabric.to_device(Lesson(batch, batch.images_tbn3hw).tensors())
             totals.append(float(torch.stack(list(objective(tensors).values())).sum()))
         return float(np.mean(totals))
-
-
-def trained_on(config: TrainConfig, network_config: NetworkConfig) -> str:
-    """What a checkpoint's card says of its data."""
-    if not config.synthetic:
-        truth = ' and LiDAR' if config.semi_losses.lidar > 0 else ''
-        return f'pictures{truth} of {config.data}, self-supervised' + (', with teacher labels' if config.labels else '')
-    blind = '' if network_config.sees_images else BLIND
-    truth = '' if config.supervision == 'supervised' else ', without their truth but for a teacher made of it'
-    return (
-        f'{blind}synthetic pictures only: six-camera frame pairs of rendered streets '
-        f'(semi_smd_ros.datasets.synthetic){truth}, random, DDAD-like and nuScenes-like rigs; no real street'
-    )

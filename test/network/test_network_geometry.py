@@ -7,9 +7,11 @@ import math
 
 import pytest
 import torch
+from network_fixtures import TINY, rig_input
 
 from semi_smd_ros.network import geometry
 from semi_smd_ros.network.export import example_inputs
+from semi_smd_ros.network.model import SemiSmdNetwork
 
 
 def level_camera(yaw: float = 0.0, height: float = 1.5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,7 +29,8 @@ def test_ground_depth_of_a_level_camera_is_height_times_focal_over_rows_below_ho
     rows = torch.arange(64) - 31.5
     expected = torch.where(rows > 0, (150 / rows.clamp(min=1e-3)).clamp(max=20), torch.tensor(20.0))
     assert torch.allclose(rays.ground_depth_bnhw[0, 0], expected[:, None].expand(64, 96), rtol=1e-5)
-    assert rays.sees_ground_bnhw[0, 0, :, 0].tolist() == (expected < 20).float().tolist()
+    nearness = (geometry.SEEN_SLOPE * (20 / expected - 1)).clamp(0, 1)
+    assert rays.sees_ground_bnhw[0, 0, :, 0].tolist() == pytest.approx(nearness.tolist(), abs=1e-5)
 
 
 def test_ground_depth_lands_on_the_ground_for_a_tilted_turned_camera() -> None:
@@ -107,3 +110,26 @@ def test_ring_of_six_has_its_two_adjoining_cameras_as_neighbours(network) -> Non
     ring = torch.arange(6)
     distance = (ring[:, None] - ring[None]).abs()
     assert torch.equal(mask, torch.minimum(distance, 6 - distance) <= 1)
+
+
+def test_a_direction_without_length_has_angles_and_gradients() -> None:
+    direction = torch.tensor([[[[0.0, 0.0, 0.0], [0.6, 0.0, 0.8], [0.0, 0.0, 1.0]]]], requires_grad=True)
+    azimuth, elevation = geometry.ray_angles(direction, level_camera()[1])
+    assert torch.allclose(azimuth[0, 0, 1].norm(), torch.tensor(1.0))
+    assert torch.allclose(elevation[0, 0, 1], torch.tensor([0.6, 0.8]))
+    assert elevation[0, 0, 0].tolist() == pytest.approx([1e-6, 0.0])
+    (azimuth.sum() + elevation.sum()).backward()
+    assert torch.isfinite(direction.grad).all()
+
+
+def test_a_class_that_is_nowhere_does_not_spoil_the_gradients() -> None:
+    """Its share of every cell is exactly 0, and so is the mean of its rays."""
+    torch.manual_seed(0)
+    network = SemiSmdNetwork(TINY).train()
+    classes = network.coarse.semantics
+    with torch.no_grad():
+        classes.bias[3] = -200.0
+    output = network(rig_input(network, 3))
+    (output.log_depth_bnhw.square().mean() + output.semantic_logit_bnkhw.square().mean()).backward()
+    spoilt = [name for name, p in network.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    assert spoilt == []

@@ -15,7 +15,7 @@ from training_fixtures import flat_ground_sample
 
 from semi_smd_ros.training import pool
 from semi_smd_ros.training.ablate import main
-from semi_smd_ros.training.ablation import jobs, load_ablation
+from semi_smd_ros.training.ablation import begun, jobs, load_ablation
 from semi_smd_ros.training.ablation_report import BEGIN, END, markdown, write_report
 from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, VALIDATION_SEEDS
 from semi_smd_ros.training.settings import ConfigError
@@ -109,8 +109,8 @@ def test_all_runs_are_made_once_and_told_in_one_table(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ('old', 'new', 'problem'),
     [
-        ('supervision: semi', 'supervision: supervised', 'expected supervision: semi without lidar'),
-        ('{stride: 4}', '{lidar: 1.0}', 'expected supervision: semi without lidar'),
+        ('supervision: semi', 'supervision: supervised', 'expected supervision: semi on synthetic data'),
+        ('{stride: 4}', '{lidar: 1.0}', 'semi_losses.lidar is 1.0 but data is synthetic'),
         ('name: alone', 'name: full', 'expected at least one, every name once'),
         ('seeds: [0, 1]', 'seeds: [0, 0]', r'seeds are \[0, 0\]; expected at least one, each once'),
         ('pose: per_camera', 'pose: apart', "network_changes: pose 'apart'"),
@@ -123,6 +123,35 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path, old: str, new: str, 
     path.write_text(SMALLEST.replace(old, new))
     with pytest.raises(ConfigError, match=problem):
         load_ablation(path)
+
+
+def test_imagenet_weights_are_refused_before_any_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / 'ablation.yaml'
+    path.write_text(SMALLEST)
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / 'out'), '--config', str(path), '--imagenet', 'efficientnet-lite0.safetensors'])
+    assert 'small_residual has the encoder residual; expected an EfficientNet-Lite' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_job_that_ended_before_it_began_is_begun_and_other_peoples_files_are_left(tmp_path: Path) -> None:
+    path = tmp_path / 'ablation.yaml'
+    path.write_text(SMALLEST)
+    job = jobs(load_ablation(path), tmp_path)[0]
+    job.folder.mkdir(parents=True)
+    assert begun(job) == job.folder
+    (job.folder / 'notes.txt').write_text('mine')
+    with pytest.raises(FileExistsError, match='is no run of an ablation'):
+        begun(job)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_it_runs_where_it_is_told_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / 'ablation.yaml'
+    path.write_text(SMALLEST)
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / 'out'), '--config', str(path), '--accelerator', 'gpu'])
+    assert "accelerator 'gpu', devices 1: No supported gpu backend found" in capsys.readouterr().err
 
 
 def test_the_report_leaves_alone_what_people_have_written(tmp_path: Path) -> None:

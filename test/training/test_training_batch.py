@@ -11,6 +11,7 @@ import pytest
 import torch
 from training_fixtures import flat_ground_sample, labelled_sample, small_network
 
+from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.network.geometry import ray_grid
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import (
@@ -51,6 +52,13 @@ def test_batch_shapes_and_values() -> None:
     plain = make_batch([flat_ground_sample(0), flat_ground_sample(1)], NOTHING, np.random.default_rng(0))
     assert torch.allclose(plain.images_tbn3hw, batch.images_tbn3hw, atol=1e-3)
     assert torch.allclose(plain.base_T_cam_bn44, batch.base_T_cam_bn44)
+
+
+def test_rigs_of_other_sizes_are_not_stacked() -> None:
+    five = flat_ground_sample()
+    five = replace(five, images_tnhw3=five.images_tnhw3[:, :5])
+    with pytest.raises(DataError, match='have 6, 5 cameras; expected the same number in all: train with a batch of 1'):
+        make_batch([flat_ground_sample(), five], None, np.random.default_rng(0))
 
 
 def test_the_mirrored_sample_is_as_consistent_as_the_sample() -> None:

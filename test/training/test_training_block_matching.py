@@ -12,7 +12,13 @@ from training_fixtures import small_network
 
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch, make_batch
-from semi_smd_ros.training.block_matching import block_matches, block_matching_loss, earlier_places
+from semi_smd_ros.training.block_matching import (
+    BLOCK,
+    block_matches,
+    block_matching_loss,
+    block_mean,
+    earlier_places,
+)
 from semi_smd_ros.training.correspondence import cell_centres, previous_pixels
 from semi_smd_ros.training.objective import run_sequence
 from semi_smd_ros.training.reprojection import reprojection_loss
@@ -36,6 +42,17 @@ def test_a_shifted_picture_is_found_to_a_fraction_of_a_pixel() -> None:
     assert distinct.float().mean() > 0.7
     assert float((u - at_u - 7).abs()[distinct].quantile(0.8)) < 0.5
     assert float((v - at_v + 3).abs()[distinct].quantile(0.8)) < 0.5
+
+
+def test_blocks_lie_around_their_cells_however_far_pictures_are_reduced() -> None:
+    """At stride 1, of pictures 1280 pixels wide, a cell is one reduced pixel."""
+    for stride in (1, 2, 4, 8):
+        row = torch.arange(48.0).expand(1, 1, 48, 48)
+        mean = block_mean(row, stride)
+        assert mean.shape[-2:] == (48 // stride, 48 // stride)
+        centres = torch.arange(48 // stride) * stride + (stride - 1) / 2
+        inside = (centres > BLOCK) & (centres < 47 - BLOCK)
+        assert torch.allclose(mean[0, 0, 24 // stride, inside], centres[inside])
 
 
 def test_what_is_hidden_and_what_has_no_texture_says_nothing() -> None:

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
+from semi_smd_ros.cli.main import app
+from semi_smd_ros.network.config import EFFICIENTNETS, RESNET_BLOCKS
+from semi_smd_ros.training.beginning import check_beginning, check_published
 from semi_smd_ros.training.config import Stage, TrainConfig, load_train_config, with_stage_minutes
 from semi_smd_ros.training.settings import ConfigError, dump_settings
-from semi_smd_ros.training.train import main
+from semi_smd_ros.training.train import main, make_parser
 
 SHIPPED = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(set(SHIPPED.glob('*.yaml')) - {SHIPPED / 'ablation.yaml'})
@@ -72,6 +78,19 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
             'stage 64x96 is no half, quarter, ... of 160x224',
         ),
         ('{network: small_blind, encoder_rate: 0.1}', 'encoder_rate is 0.1 but small_blind has the encoder residual'),
+        (
+            '{network_changes: {encoder: residual}, encoder_rate: 0.1}',
+            'encoder_rate is 0.1 but small has the encoder residual',
+        ),
+        ('stages: [{height: 180, width: 320, steps: 1}]', 'stage 180x320: .*positive multiples of 32'),
+        ('stages: [{height: 0, width: 320, steps: 1}]', 'stage 0x320: .*positive multiples of 32'),
+        ('{supervision: semi, semi_losses: {lidar: 1.0}}', 'semi_losses.lidar is 1.0 but data is synthetic'),
+        ('validation_scenes: 0', 'validation_scenes is 0; expected 1 or more'),
+        ('pool_capacity: 15', 'pool_capacity is 15 but 16 frame pairs must be there at a time'),
+        (
+            '{pool_capacity: 20, stages: [{height: 64, width: 96, minutes: 1, batch: 24}]}',
+            'pool_capacity is 20 but 24 frame pairs must be there',
+        ),
         ('average: 1.0', r'average is 1.0; expected 0 \(none\) up to, not including, 1'),
         ('- 1', 'the file holds .1., expected a mapping'),
         ('a: [', 'not YAML'),
@@ -84,6 +103,47 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, problem: str) -
     with pytest.raises(ConfigError, match=problem) as caught:
         load_train_config(path)
     assert str(caught.value).startswith(str(path))
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Those that a config's comment tells, as a shell would split them."""
+    lines = [line.removeprefix('#').strip() for line in path.read_text().splitlines() if line.startswith('#')]
+    text = '\n'.join(lines).replace('\\\n', ' ')
+    return [shlex.split(line) for line in text.splitlines() if line.startswith('semi-smd ')]
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_the_command_in_a_configs_comment_can_be_run(path: Path) -> None:
+    (told,) = [command for command in commands(path) if command[1] == 'train']
+    options = make_parser().parse_args(told[2:])
+    assert SHIPPED.parent / options.config == path
+    config = load_train_config(path)
+    begin = options.imagenet or options.weights
+    check_beginning(config, str(begin or ''))
+    published = config.network_config.encoder in (*EFFICIENTNETS, *RESNET_BLOCKS)
+    assert (begin is not None) == published, 'an encoder with published weights begins with some'
+    if options.imagenet:
+        check_published(config.network_config, options.imagenet)
+        assert config.network_config.encoder.removeprefix('efficientnet_') in str(options.imagenet)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_recordings_are_labelled_as_they_are_trained_on(path: Path) -> None:
+    config = load_train_config(path)
+    told = [command[2:] for command in commands(path) if command[1] == 'label']
+    assert len(told) == (not config.synthetic)
+    for arguments in told:
+        label = typer.main.get_command(app).commands['label']  # type: ignore[attr-defined]
+        given = label.make_context('label', list(arguments)).params
+        assert given['source'] == config.data
+        assert given['depth']
+        assert given['semantics'], 'or neither sky nor road nor what moves is known'
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_no_shell_takes_an_address_for_a_pattern(path: Path) -> None:
+    told = [line for line in path.read_text().splitlines() if line.startswith('#  ')]
+    assert not any('?' in re.sub("'[^']*'", '', line) for line in told)
 
 
 def test_a_run_begins_in_one_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,10 +16,11 @@ from rich.console import Console
 from training_fixtures import SIZE, flat_ground_sample
 
 from semi_smd_ros.cli.label import run_labelling
-from semi_smd_ros.datasets.sample import DataError
+from semi_smd_ros.datasets.sample import DataError, SurroundSample
+from semi_smd_ros.datasets.source import SampleSequence, Source
 from semi_smd_ros.datasets.sources import open_source
 from semi_smd_ros.network.geometry import ray_grid
-from semi_smd_ros.training import pool, views
+from semi_smd_ros.training import pool, source_samples, views
 from semi_smd_ros.training.batch import make_batch
 from semi_smd_ros.training.config import Stage, TrainConfig
 from semi_smd_ros.training.correspondence import previous_pixels
@@ -109,8 +110,10 @@ def test_a_taught_view_has_labels_and_no_truth(tmp_path: Path) -> None:
 
 def test_later_stages_go_on_with_views_that_were_not_seen(tmp_path: Path) -> None:
     config = TrainConfig(stages=(Stage(64, 96, steps=6, batch=2), Stage(128, 192, steps=3)), workers=0)
-    second = StageData(config, config.stages[1], tmp_path, rank=1, processes=2)
+    second = StageData(config, 1, tmp_path, rank=1, processes=2)
     assert second.first_slot == 6 * 2 * 2
+    again = replace(config, stages=(config.stages[0], config.stages[0]))
+    assert StageData(again, 1, tmp_path).first_slot == 6 * 2, 'though both stages are alike'
 
 
 def test_moments_of_a_drive_become_samples_as_the_renderer_would_have_made_them() -> None:
@@ -119,8 +122,8 @@ def test_moments_of_a_drive_become_samples_as_the_renderer_would_have_made_them(
         moments = SourceSamples(source, 64, 96)
         assert len(moments) == 4
         name, sample = moments[2]
-        first_usable, _ = moments[0]
-    assert (name, first_usable) == ('synthetic_3/000002', 'synthetic_3/000001')
+        instead_of_the_first, _ = moments[0]
+    assert (name, instead_of_the_first) == ('synthetic_3/000002', 'synthetic_3/000003')
     assert sample.images_tnhw3.shape == (2, 6, 64, 96, 3)
     assert sample.semantics_tnhw.shape == (2, 6, 16, 24)
     assert sample.ego_mask_nhw is not None
@@ -161,6 +164,62 @@ def test_standing_still_is_passed_over_and_nothing_left_is_told() -> None:
             SourceSamples(source, 64, 96, least_motion_m=100.0)[0]
     with open_source(DRIVE.replace('sets=4', 'sets=1')) as source, pytest.raises(DataError, match='no two consecutive'):
         SourceSamples(source, 64, 96)
+
+
+class StoppingDrive(SampleSequence):
+    """Many moments of a drive that stops for a while; every read is noted."""
+
+    def __init__(self, sets: int, stop: range) -> None:
+        super().__init__('drive')
+        with open_source(DRIVE) as source:
+            self.moment = source.sequences()[0].read(1)
+        self.sets, self.stop = sets, stop
+        self.asked: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return self.sets
+
+    def read(self, index: int) -> SurroundSample:
+        stood = len([i for i in self.stop if i <= index])
+        pose = np.eye(4)
+        pose[0, 3] = index - stood
+        stamp_ns = index * 100_000_000
+        stamps = (stamp_ns,) * len(self.moment.stamps_ns)
+        return replace(self.moment, stamps_ns=stamps, ego_poses=((stamp_ns, pose),))
+
+    def __getitem__(self, index: int) -> SurroundSample:
+        self.asked[index] += 1
+        return super().__getitem__(index)
+
+
+class OneDrive(Source):
+    def __init__(self, sequence: SampleSequence) -> None:
+        super().__init__('drive')
+        self.sequence = sequence
+
+    def sequences(self) -> list[SampleSequence]:
+        return [self.sequence]
+
+
+def test_what_stands_in_for_a_stop_is_spread_over_the_drive(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = flat_ground_sample()
+    monkeypatch.setattr(source_samples, 'pair_sample', lambda *_: sample)
+    drive = StoppingDrive(300, range(60, 240))
+    moments = SourceSamples(OneDrive(drive), 32, 64, least_motion_m=0.1)
+    drawn = Counter(moments[index][0] for index in range(300))
+    assert len(drawn) == 119, 'the first moment has none before it, 180 stand'
+    assert max(drawn.values()) <= 6
+    assert all(count <= 1 for index, count in drive.asked.items() if index in drive.stop), 'a stop is read once'
+    backwards = SourceSamples(OneDrive(drive), 32, 64, least_motion_m=0.1)
+    again = Counter(backwards[index][0] for index in reversed(range(300)))
+    assert again == drawn
+    assert [moments[i][0] for i in (70, 239)] == [backwards[i][0] for i in (70, 239)]
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 4, 6, 30, 1000, 28130])
+def test_steps_to_substitutes_meet_every_moment(count: int) -> None:
+    step = source_samples.substitute_step(count)
+    assert len({step * k % count for k in range(count)}) == count
 
 
 def test_a_sources_views_hide_all_truth_but_the_depth_that_is_asked_for() -> None:

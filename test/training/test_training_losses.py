@@ -15,7 +15,7 @@ from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch, make_batch
 from semi_smd_ros.training.correspondence import cell_centres, previous_pixels
 from semi_smd_ros.training.losses import LossWeights, frame_losses, ground_error, motion_errors, thing_weight
-from semi_smd_ros.training.objective import sequence_loss
+from semi_smd_ros.training.objective import run_sequence, supervised_losses
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_predicted_error_is_best_at_the_mean_error(batch: Batch) -> None:
 
 def test_losses_are_finite_and_reach_the_network_through_time(batch: Batch) -> None:
     network = small_network().train()
-    terms = sequence_loss(network, batch, LossWeights())
+    terms = supervised_losses(run_sequence(network, batch), batch, LossWeights())
     dense = {'depth', 'gradient', 'confidence', 'sky', 'semantics', 'coarse_depth', 'coarse_semantics'}
     assert terms.keys() == dense | {'ground', 'matching', 'translation', 'rotation'}
     torch.stack(list(terms.values())).sum().backward()

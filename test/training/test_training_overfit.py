@@ -39,6 +39,13 @@ def test_a_source_without_depth_is_refused(tmp_path: Path) -> None:
         overfit(f'rosbag:{tmp_path / "drive"}', steps=1, size=(32, 64))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_it_runs_where_it_is_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(['synthetic:1?sets=2&width=64&height=48', '--accelerator', 'gpu'])
+    assert "accelerator 'gpu', devices 1: No supported gpu backend found" in capsys.readouterr().err
+
+
 def test_a_source_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(['ddad:/nowhere'])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -16,9 +17,10 @@ import pytest
 import torch
 from training_fixtures import SIZE, flat_ground_sample
 
-from semi_smd_ros.network.checkpoint import load_checkpoint
+from semi_smd_ros.network.checkpoint import CheckpointError, load_checkpoint
 from semi_smd_ros.training import pool
 from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, VALIDATION_SEEDS
+from semi_smd_ros.training.state import load_state, save_state
 from semi_smd_ros.training.train import main
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +101,36 @@ def test_a_killed_run_resumes_to_the_last_digit(tmp_path: Path) -> None:
     assert losses(broken) == losses(whole)
     networks = [load_checkpoint(folder / 'last.safetensors')[0].state_dict() for folder in (whole, broken)]
     assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
+
+
+def test_a_run_of_another_network_is_not_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, run = prepared_config(tmp_path, steps=1), tmp_path / 'run'
+    assert main([str(config), str(run)]) == 0
+    config.write_text(config.read_text().replace('coarse_width: 16', 'coarse_width: 24'))
+    with pytest.raises(SystemExit):
+        main([str(config), str(run), '--resume'])
+    said = capsys.readouterr().err
+    assert 'state.safetensors: not the state of a run of this network' in said
+    assert 'resume with the config that began the run' in said
+
+
+def test_moments_of_other_parameters_are_not_taken_for_these(tmp_path: Path) -> None:
+    """With another encoder_rate other parameters learn; the optimiser itself would take any moments for them."""
+    layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2))
+    whole, last = torch.optim.AdamW(layers.parameters()), torch.optim.AdamW(layers[2].parameters())
+    layers(torch.ones(1, 3)).sum().backward()
+    whole.step()
+    save_state(tmp_path / 'state.safetensors', layers, copy.deepcopy(layers), whole, {'step': 1})
+    assert load_state(tmp_path / 'state.safetensors', layers, layers, whole) == {'step': 1}
+    with pytest.raises(CheckpointError, match='resume with the encoder_rate that it began with'):
+        load_state(tmp_path / 'state.safetensors', layers, layers, last)
+
+
+def test_a_pool_that_nobody_fills_ends_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = prepared_config(tmp_path)
+    config.write_text(config.read_text().replace(f'steps: {STEPS}', 'minutes: 1'))
+    assert main([str(config), str(tmp_path / 'run')]) == 1
+    assert 'holds 3 samples where 16 are needed, and no worker renders more' in caplog.text
 
 
 def test_two_processes_share_a_run(tmp_path: Path) -> None:

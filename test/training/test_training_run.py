@@ -20,7 +20,7 @@ from semi_smd_ros.network.config import CONFIGS
 from semi_smd_ros.network.model import SemiSmdNetwork
 from semi_smd_ros.training import fabric, pool
 from semi_smd_ros.training.config import Stage, TrainConfig, load_train_config, with_stage_minutes
-from semi_smd_ros.training.evaluate import depth_figures, evaluate
+from semi_smd_ros.training.evaluate import depth_figures, evaluate, protocol
 from semi_smd_ros.training.objective import Objective
 from semi_smd_ros.training.optimisation import guilty_terms
 from semi_smd_ros.training.samples import (
@@ -161,6 +161,28 @@ def test_depth_figures() -> None:
     assert relative.shape == (2,)
 
 
+def test_truth_beyond_a_sources_limit_is_not_scored() -> None:
+    true, predicted = np.array([[10.0, 79.0, 81.0]]), np.array([[10.0, np.inf, 40.0]])
+    abs_rel, d1, _, scored = depth_figures(predicted, true, farthest_m=80.0)
+    assert scored.tolist() == [[True, True, False]]
+    assert (abs_rel, d1) == (pytest.approx(0.5 / 79), 1.0), 'sky is taken for the farthest'
+    assert '0.1..80 m, sky left out, prediction (sky: 80 m)' in protocol(80.0)
+    assert 'synthetic' not in protocol(80.0)
+
+
+def test_sky_is_scored_where_truth_has_some(folder: Path) -> None:
+    """LiDAR never falls on the sky: against it alone, every network would have an intersection of 0."""
+    network = Trainer(CONFIG, NETWORK, folder, '').network.eval()
+    whole = flat_ground_sample()
+    with torch.no_grad():
+        network.heads.dense.bias += 3.0  # says sky somewhere
+    sparse = replace(whole, depth_tnhw=np.where(np.isinf(whole.depth_tnhw), np.float16(np.nan), whole.depth_tnhw))
+    alone, both = evaluate(network, [sparse]), evaluate(network, [whole, sparse])
+    assert 'sky_iou' not in alone
+    assert alone['abs_rel'] > 0
+    assert both['sky_iou'] == evaluate(network, [whole])['sky_iou'] > 0
+
+
 def test_seeds_of_training_validation_and_test_are_apart() -> None:
     assert TEST_SEEDS.stop <= VALIDATION_SEEDS.start
     assert VALIDATION_SEEDS.stop <= FIRST_TRAINING_SEED
@@ -173,18 +195,22 @@ def test_learning_rate_rises_then_falls() -> None:
     assert rates[1] > rates[2] > rates[3] == pytest.approx(0.01)
 
 
+def newest_seed(filled: pool.SamplePool) -> int:
+    return int(pool.stored_samples(filled.folder)[-1].stem)
+
+
 def test_workers_fill_the_pool_keep_it_bounded_and_stop(tmp_path: Path) -> None:
     with pool.SamplePool(tmp_path, *SIZE, workers=1, capacity=2, minimum=2) as filled:
         samples = filled.draw(np.random.default_rng(0), 2)
         worker = filled.workers[0]
         deadline = time.monotonic() + 20
-        while filled.newest_seed() < FIRST_TRAINING_SEED + 3 and time.monotonic() < deadline:
+        while newest_seed(filled) < FIRST_TRAINING_SEED + 3 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert filled.newest_seed() >= FIRST_TRAINING_SEED + 3
+        assert newest_seed(filled) >= FIRST_TRAINING_SEED + 3
     assert not worker.is_alive()
     assert {sample.images_tnhw3.shape for sample in samples} == {(2, 6, *SIZE, 3)}
     assert len(pool.stored_samples(filled.folder)) <= 3  # the worker drops the oldest right after it stored the newest
-    again = render_sample(filled.newest_seed(), *SIZE)
+    again = render_sample(newest_seed(filled), *SIZE)
     stored = Sample.load(pool.stored_samples(filled.folder)[-1])
     assert np.array_equal(stored.images_tnhw3, again.images_tnhw3)
 
@@ -192,9 +218,11 @@ def test_workers_fill_the_pool_keep_it_bounded_and_stop(tmp_path: Path) -> None:
 def test_a_pool_without_living_workers_says_so(tmp_path: Path) -> None:
     with pool.SamplePool(tmp_path, *SIZE, workers=0, capacity=4, minimum=1) as empty:
         empty.workers = [FinishedWorker()]  # type: ignore[list-item]
-        with pytest.raises(RuntimeError, match='exit codes'):
+        with pytest.raises(pool.PoolError, match='exit codes'):
             empty.draw(np.random.default_rng(0), 1)
         empty.workers = []
+        with pytest.raises(pool.PoolError, match='holds 0 samples where 2 are needed, and no worker renders more'):
+            empty.draw(np.random.default_rng(0), 2)
 
 
 class FinishedWorker:
@@ -204,6 +232,17 @@ class FinishedWorker:
 
     def is_alive(self) -> bool:
         return False
+
+
+def test_what_is_not_finite_is_looked_for_as_it_was_computed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fabric, 'has_bfloat16', lambda device: True)
+    run = Trainer(replace(with_steps(CONFIG, 2), bfloat16=True), NETWORK, folder, '')
+    run.objective.config = replace(run.config, losses=replace(run.config.losses, sky=float('inf')))
+    rounding: list[bool] = []
+    run.objective.register_forward_pre_hook(lambda *_: rounding.append(torch.is_autocast_enabled('cpu')))
+    with pytest.raises(FloatingPointError, match='sky or its gradient is not finite'):
+        run.train_step([flat_ground_sample()])
+    assert rounding == [True, True]
 
 
 def test_in_bfloat16_geometry_and_truth_stay_exact(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
