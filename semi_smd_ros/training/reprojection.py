@@ -19,11 +19,18 @@ from semi_smd_ros.network.config import FEATURE_STRIDE
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch
 from semi_smd_ros.training.block_matching import Places
-from semi_smd_ros.training.correspondence import carried, cell_centres
+from semi_smd_ros.training.correspondence import carried
 from semi_smd_ros.training.losses import masked_mean
 from semi_smd_ros.training.scene import motions
 
 NEAREST = 0.1  # metres in front of the earlier camera
+
+
+def at_cell_centres(map_hw: Tensor, stride: int = FEATURE_STRIDE) -> Tensor:
+    """The mean of the four pixels around every cell's centre, (...,H/stride,W/stride)."""
+    before, behind = (slice(start, None, stride) for start in (stride // 2 - 1, stride // 2))
+    rows = map_hw[..., before, :] + map_hw[..., behind, :]
+    return (rows[..., before] + rows[..., behind]) / 4
 
 
 def reprojection_loss(
@@ -35,7 +42,7 @@ def reprojection_loss(
     """
     total = batch.images_tbn3hw.new_zeros(())
     for output, place, static in zip(outputs[1:], places, static_tbnhw[1:]):
-        depth = cell_centres(output.log_depth_bnhw.float(), FEATURE_STRIDE).exp()
+        depth = 1 / at_cell_centres((-output.log_depth_bnhw.float()).exp())
         u, v, z = carried(depth, batch.intrinsics_bn33.float(), batch.base_T_cam_bn44.float(), motions(output))
         known = place.known_bnq & static.flatten(2) & (z > NEAREST)
         du, dv = (torch.where(known, a - b, torch.zeros_like(a)) for a, b in ((u, place.u_bnq), (v, place.v_bnq)))

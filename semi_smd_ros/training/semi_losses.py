@@ -39,7 +39,7 @@ from semi_smd_ros.training.curvature import curvature_loss
 from semi_smd_ros.training.label_losses import coarse_semantic_loss, road_loss, semantic_loss, sky_loss
 from semi_smd_ros.training.losses import masked_mean
 from semi_smd_ros.training.photometric import spatial_loss, spatio_temporal_loss, temporal_loss
-from semi_smd_ros.training.reprojection import reprojection_loss
+from semi_smd_ros.training.reprojection import at_cell_centres, reprojection_loss
 from semi_smd_ros.training.scene import Scene, TeacherLabels, everywhere, make_scene, pooled
 from semi_smd_ros.training.smoothness import smoothness_loss
 
@@ -135,7 +135,7 @@ def semi_supervised_losses(
 def reprojection_of(
     outputs: Sequence[NetworkOutput], places: Sequence[Places], scene: Scene, batch: Batch, weights: SemiLossWeights
 ) -> Tensor:
-    static_tbnhw = cell_centres(scene.static_tbnhw, FEATURE_STRIDE // weights.stride)
+    static_tbnhw = at_cell_centres(scene.static_tbnhw.float(), FEATURE_STRIDE // weights.stride) == 1
     return reprojection_loss(outputs, places, static_tbnhw, batch)
 
 
