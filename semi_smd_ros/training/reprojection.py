@@ -22,8 +22,7 @@ from semi_smd_ros.training.block_matching import Places
 from semi_smd_ros.training.correspondence import carried
 from semi_smd_ros.training.losses import masked_mean
 from semi_smd_ros.training.scene import motions
-
-NEAREST = 0.1  # metres in front of the earlier camera
+from semi_smd_ros.training.view_synthesis import NEAREST
 
 
 def at_cell_centres(map_hw: Tensor, stride: int = FEATURE_STRIDE) -> Tensor:
