@@ -15,6 +15,7 @@ from ..rig import CameraModel, RectifyMap, Rig, RigCamera
 from .engine import EngineInputs
 from .frame import SurroundFrame
 from .images import CameraImage, InputError, to_network_size
+from .recycled import RecycledArrays
 
 # What decoders of JPEGs do at a good saving.
 MAX_DECODE_REDUCTION = 4
@@ -49,7 +50,7 @@ class PreparedRig:
 
     `known_nhw` (bool) is False where a rectified pixel looks past the source image or at the ego vehicle. What is
     worked in, set after set: `scratch_hw3` (uint8) holds a rectified image, `scratch_n3hw` (float32) the engine's
-    images.
+    images, `pictures` lends a set's rectified ones.
     """
 
     source: Rig
@@ -59,6 +60,7 @@ class PreparedRig:
     known_nhw: np.ndarray
     scratch_hw3: np.ndarray
     scratch_n3hw: np.ndarray
+    pictures: RecycledArrays
 
 
 def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
@@ -78,7 +80,8 @@ def prepare_rig(rig: Rig, width: int, height: int) -> PreparedRig:
             known[i] &= remap(camera.ego_mask.astype(np.uint8) * 255) == 0
     scratch_hw3 = np.empty((height, width, 3), np.uint8)
     scratch_n3hw = np.empty((len(maps), 3, height, width), np.float32)
-    return PreparedRig(rig, rig.fingerprint(), maps, rectified, known, scratch_hw3, scratch_n3hw)
+    pictures = RecycledArrays((len(maps), height, width, 3))
+    return PreparedRig(rig, rig.fingerprint(), maps, rectified, known, scratch_hw3, scratch_n3hw, pictures)
 
 
 def rectified(image: CameraImage, remap: RectifyMap) -> CameraImage:
@@ -95,10 +98,10 @@ def rectified(image: CameraImage, remap: RectifyMap) -> CameraImage:
 def rectify_images(frame: SurroundFrame, prepared: PreparedRig) -> np.ndarray:
     """Rectified RGB images (N,H,W,3) uint8 of a frame; black where a camera has none.
 
-    Raises InputError (naming the camera) for an image whose size differs from the calibration's.
+    They stay as they are for as long as they, or views of them, are held; then their memory is used again. Raises
+    InputError (naming the camera) for an image whose size differs from the calibration's.
     """
-    first = prepared.maps[0].model
-    images = np.empty((len(prepared.maps), first.height, first.width, 3), np.uint8)
+    images = prepared.pictures.take()
     for i, (camera, image, remap) in enumerate(zip(frame.rig.cameras, frame.images, prepared.maps, strict=True)):
         if image is None:
             images[i] = 0

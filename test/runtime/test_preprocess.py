@@ -25,6 +25,7 @@ from semi_smd_ros.runtime.preprocess import (
     rectify_images,
     rectify_map,
 )
+from semi_smd_ros.runtime.recycled import RecycledArrays
 
 WIDTH, HEIGHT = 1600, 900
 
@@ -181,3 +182,36 @@ def test_what_does_not_fit_is_not_rectified_early() -> None:
         CameraImage(np.zeros((96, 160, 3), np.uint8), 'bgr8', 0, reduction=4),
     ):
         assert rectified(image, remap) is image
+
+
+def test_pictures_stay_while_any_of_them_is_held_and_their_memory_is_used_again_after() -> None:
+    recycled = RecycledArrays((2, 4, 5, 3), most=2)
+
+    def place(array: np.ndarray) -> int:
+        return array.__array_interface__['data'][0]
+
+    first = recycled.take()
+    first[:] = 1
+    row, where = first[1, 2:], place(first)
+    del first
+    second, third = recycled.take(), recycled.take()
+    second[:], third[:] = 2, 3
+    assert (row == 1).all(), 'a view is held'
+    assert len({where, place(second), place(third)}) == 3
+    kept = place(second)
+    del second, third
+    assert place(recycled.take()) == kept, 'the third was beyond what is kept'
+    del row
+    assert {place(a) for a in (recycled.take(), recycled.take())} <= {where, kept}
+
+
+def test_a_set_that_is_held_is_not_overwritten_by_the_next() -> None:
+    rig = ring(1, 64, 48)
+    prepared = prepare_rig(rig, 32, 32)
+
+    def pictures(grey: int) -> np.ndarray:
+        image = CameraImage(np.full((48, 64, 3), grey, np.uint8), 'rgb8', 0)
+        return rectify_images(SurroundFrame(rig, (image,), 0), prepared)
+
+    held = [pictures(grey) for grey in range(0, 250, 25)]
+    assert [int(p.min()) for p in held] == [int(p.max()) for p in held] == list(range(0, 250, 25))
