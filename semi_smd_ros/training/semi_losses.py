@@ -101,7 +101,8 @@ def semi_supervised_losses(
     with full_precision(batch.images_tbn3hw.device):
         scenes = [make_scene(outputs, batch, teacher, stride) for stride in weights.strides()]
         scene = scenes[0]
-        places = earlier_places(batch, [output.past_usable_bn for output in outputs])
+        matched = weights.matching or weights.reprojection
+        places = earlier_places(batch, [output.past_usable_bn for output in outputs]) if matched else []
 
         def at_all_sizes(term: Callable[[Scene], Tensor]) -> Tensor:
             return torch.stack([term(reduced) for reduced in scenes]).mean()
