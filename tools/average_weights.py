@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Write the mean of the weights of checkpoints of one network, with the card of the first.
+"""Write the mean of the weights of checkpoints of one network; its card holds theirs, and no scores: it was not scored.
 
 What a run learned last is partly the noise of its last samples; the mean of two points of one run lies between them,
 where the loss is usually lower (Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization,
@@ -36,7 +36,8 @@ def average(output: Path, checkpoints: list[Path]) -> None:
     network.load_state_dict(mean)
     command = shlex.join(['python', 'tools/average_weights.py', str(output), *map(str, checkpoints)])
     trained_on = '; averaged with: '.join(dict.fromkeys(card['trained_on'] for card in cards))
-    save_checkpoint(network, output, {**cards[0], 'version': VERSION, 'trained_on': trained_on, 'command': command})
+    card = {'version': VERSION, 'trained_on': trained_on, 'scores': {}, 'command': command, 'averaged': list(cards)}
+    save_checkpoint(network, output, card)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'average_weights.py'
 
 def checkpoint(path: Path, name: str, seed: int) -> Path:
     torch.manual_seed(seed)
-    card = {'version': '1', 'trained_on': f'run {seed}', 'scores': {}, 'command': 'none'}
+    card = {'version': '1', 'trained_on': f'run {seed}', 'scores': {'abs_rel': 0.1}, 'command': 'none'}
     save_checkpoint(SemiSmdNetwork(CONFIGS[name]), path, card)
     return path
 
@@ -36,6 +36,8 @@ def test_the_mean_of_two_checkpoints_tells_where_it_comes_from(tmp_path: Path) -
         torch.testing.assert_close(value.float(), (ones[name].float() + twos[name].float()) / 2)
     assert card['trained_on'] == 'run 1; averaged with: run 2'
     assert 'mean.safetensors' in card['command']
+    assert card['scores'] == {}  # those of the others are not its own
+    assert [origin['trained_on'] for origin in card['averaged']] == ['run 1', 'run 2']
 
 
 def test_two_networks_are_not_averaged(tmp_path: Path) -> None:
