@@ -20,7 +20,7 @@ ENCODERS = ('residual', *RESNET_BLOCKS, *EFFICIENTNETS)
 FUSIONS = ('unified', 'separate')
 POSES = ('joint', 'per_camera')
 SOURCES = ('neighbours', 'memory', 'semantics')
-ADDED = {'temporal_depth': True, 'pose': 'joint', 'joint_ground': True}
+ADDED = {'temporal_depth': True, 'pose': 'joint', 'joint_ground': True, 'sweep_width': 0}
 """Entries that configs of earlier checkpoints lack, and what they mean there."""
 MEMORY_HEADER = 5  # channels of the memory before the features: valid flag, ground plane (3), log depth
 
@@ -58,6 +58,8 @@ class NetworkConfig:
     """Cameras are neighbours when their horizontal fields of view overlap or miss each other by less than this."""
     match_width: int = 24
     """Channels of the features matched with t-1; 0 leaves out matching, ego-motion and triangulation."""
+    sweep_width: int = 8
+    """Channels of the features at stride 4 that motion stereo compares with t-1; 0 leaves it out."""
     temporal_depth: bool = True
     """False, for ablations: depth and ground are told from one instant alone, and matching with t-1 serves ego-motion
     alone; `attends_to` must then be without memory."""
@@ -101,8 +103,14 @@ class NetworkConfig:
             raise ValueError(f'attends_to {list(self.attends_to)}: expected each of {", ".join(SOURCES)} at most once')
         if not self.temporal_depth and 'memory' in self.attends_to:
             raise ValueError(f'temporal_depth is off but attends_to is {list(self.attends_to)}; leave memory out of it')
-        if self.match_width < 0:
-            raise ValueError(f'match_width {self.match_width}: expected 0 (no matching) or more')
+        for name, number in (('match_width', self.match_width), ('sweep_width', self.sweep_width)):
+            if number < 0:
+                raise ValueError(f'{name} {number}: expected 0 (without) or more')
+        if self.sweep_width and not (self.match_width and self.temporal_depth):
+            raise ValueError(
+                f'sweep_width {self.sweep_width}: motion stereo needs the ego-motion of matching (match_width '
+                f'{self.match_width}) and temporal_depth ({self.temporal_depth}); set it to 0'
+            )
         resnet = RESNET_BLOCKS.get(self.encoder)
         if resnet and (self.widths, self.blocks) != (RESNET_WIDTHS, resnet):
             raise ValueError(
@@ -113,8 +121,8 @@ class NetworkConfig:
 
     @property
     def memory_channels(self) -> int:
-        """Header, fused features, and the match features of 2x2 cells of stride 8."""
-        return MEMORY_HEADER + self.widths[2] + 4 * self.match_width
+        """Header, fused features, match features of 2x2 cells of stride 8 and sweep features of 4x4 of stride 4."""
+        return MEMORY_HEADER + self.widths[2] + 4 * self.match_width + 16 * self.sweep_width
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -180,5 +188,6 @@ CONFIGS: dict[str, NetworkConfig] = {
         attention_width=32,
         attention_heads=2,
         match_width=0,
+        sweep_width=0,
     ),
 }

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From fused features at stride 16 back to stride 4, with the encoder's finer features added on the way.
 
-Geometry comes in where it is known: the depth that triangulation found at stride 16, the ground at strides 8 and 4.
+Geometry comes in where it is known: the depth that triangulation found at stride 16, what motion stereo found at
+stride 8, the ground at strides 8 and 4.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ class UpStep(nn.Module):
         self.merge = nn.Sequential(conv_norm(outputs, outputs), nn.ReLU())
         self.refine = ResidualBlock(outputs) if residual else nn.Identity()
 
-    def forward(self, coarse_mchw: Tensor, skip_mchw: Tensor) -> Tensor:
+    def forward(self, coarse_mchw: Tensor, skip_mchw: Tensor, added_mchw: Tensor | None = None) -> Tensor:
         up = functional.interpolate(self.from_coarse(coarse_mchw), scale_factor=2.0, mode='bilinear')
-        return self.refine(self.merge(functional.relu(up + self.from_skip(skip_mchw))))
+        both = up + self.from_skip(skip_mchw)
+        both = both if added_mchw is None else both + added_mchw
+        return self.refine(self.merge(functional.relu(both)))
 
 
 class Decoder(nn.Module):
@@ -48,6 +51,8 @@ class Decoder(nn.Module):
         pyramid: list[Tensor],
         ground_8_m2hw: Tensor,
         ground_4_m2hw: Tensor,
+        sweep_mchw: Tensor | None,
     ) -> Tensor:
-        at_8 = self.to_8(torch.cat((fused_mchw, depth_cue_m3hw), dim=1), torch.cat((pyramid[1], ground_8_m2hw), dim=1))
+        coarse, skip = torch.cat((fused_mchw, depth_cue_m3hw), dim=1), torch.cat((pyramid[1], ground_8_m2hw), dim=1)
+        at_8 = self.to_8(coarse, skip, sweep_mchw)
         return self.to_4(at_8, torch.cat((pyramid[0], ground_4_m2hw), dim=1))

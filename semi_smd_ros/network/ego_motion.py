@@ -110,6 +110,11 @@ class Motion:
     ego_b44: Tensor
     camera_bn44: Tensor | None = None
 
+    @property
+    def of_cameras(self) -> Tensor:
+        """What holds for the cameras: (B,1,4,4), or (B,N,4,4) where each is on its own."""
+        return self.ego_b44[:, None] if self.camera_bn44 is None else self.camera_bn44
+
 
 def solve_each(
     point_bn3q: Tensor, seen_bn3q: Tensor, base_T_cam_bn44: Tensor, weight_bnq: Tensor, usable_bn: Tensor

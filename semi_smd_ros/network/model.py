@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from semi_smd_ros.network import geometry
+from semi_smd_ros.network import geometry, plane_sweep
 from semi_smd_ros.network.coarse import CoarseHeads, CoarseOutput
 from semi_smd_ros.network.config import FEATURE_STRIDE, KEY_STRIDE, NetworkConfig
 from semi_smd_ros.network.decoder import Decoder
@@ -22,6 +22,7 @@ from semi_smd_ros.network.heads import DenseHeads
 from semi_smd_ros.network.linear import identity
 from semi_smd_ros.network.matching import Match, TemporalMatching
 from semi_smd_ros.network.memory import Memory, recall, remember
+from semi_smd_ros.network.plane_sweep import PlaneSweep, Sweep
 from semi_smd_ros.network.triangulation import depth_cue, triangulate
 
 
@@ -65,6 +66,8 @@ class NetworkOutput:
     memory_bnchw: Tensor
     ego_motion_b44: Tensor
     """`prev_T_now` of the base."""
+    sweep: Sweep | None = None
+    """What motion stereo says; None in a network without it."""
     camera_motion_bn44: Tensor | None = None
     """With per-camera pose, what each camera by itself takes for `prev_T_now` of the base; else None."""
 
@@ -82,6 +85,8 @@ class SemiSmdNetwork(nn.Module):
         if config.match_width:
             self.matching = TemporalMatching(config)
             self.ego_motion = EgoMotionHead(config)
+        if config.sweep_width:
+            self.sweep = PlaneSweep(config)
         self.fusion = Fusion(config)
         self.decoder = Decoder(config)
         self.heads = DenseHeads(config)
@@ -89,7 +94,9 @@ class SemiSmdNetwork(nn.Module):
     def forward(self, inputs: NetworkInput) -> NetworkOutput:
         pose, batch = inputs.base_T_cam_bn44, inputs.images_bn3hw.shape[0]
         rays_16, valid_bn = self.rays(inputs, FEATURE_STRIDE), inputs.camera_valid_bn > 0.5
-        past = recall(inputs.memory_bnchw, inputs.memory_valid_b, valid_bn, pose, self.config.widths[2])
+        past = recall(
+            inputs.memory_bnchw, inputs.memory_valid_b, valid_bn, pose, self.config.widths[2], self.config.match_width
+        )
 
         pyramid = self.encode(inputs, valid_bn)
         feature_bnchw = split_cameras(pyramid[2], batch)
@@ -104,8 +111,9 @@ class SemiSmdNetwork(nn.Module):
             self.rays(inputs, KEY_STRIDE),
             sees_bnn=self.neighbours(inputs) & valid_bn[:, None, :],
         )
+        swept, lines_bnshw, sweep = self.sweep_depths(inputs, pyramid, coarse, motion, ground_b3, past)
         ground_8, ground_4 = (self.rays(inputs, stride).ground_channels(ground_b3).flatten(0, 1) for stride in (8, 4))
-        decoded = self.decoder(fused_bnchw.flatten(0, 1), cue_bn3hw.flatten(0, 1), pyramid, ground_8, ground_4)
+        decoded = self.decoder(fused_bnchw.flatten(0, 1), cue_bn3hw.flatten(0, 1), pyramid, ground_8, ground_4, swept)
         ground_weight, offset, sky_logit, log_error, semantic_logit = (
             split_cameras(prediction, batch) for prediction in self.heads(decoded)
         )
@@ -119,8 +127,11 @@ class SemiSmdNetwork(nn.Module):
             ground_b3=ground_b3,
             match_logit_bnqk=None if match is None else match.logit_bnqk,
             past_usable_bn=past.usable_bn,
-            memory_bnchw=remember(valid_bn, ground_b3, pose, coarse.log_depth_bnhw, fused_bnchw, keys_bnmhw),
+            memory_bnchw=remember(
+                valid_bn, ground_b3, pose, coarse.log_depth_bnhw, fused_bnchw, keys_bnmhw, lines_bnshw
+            ),
             ego_motion_b44=motion.ego_b44,
+            sweep=sweep,
             camera_motion_bn44=motion.camera_bn44,
         )
 
@@ -173,12 +184,37 @@ class SemiSmdNetwork(nn.Module):
         motion = self.ego_motion(coarse, match, rays, past.usable_bn)
         limits = self.config.depth_min, self.config.depth_max
         seen = seen_rays(match, inputs.base_T_cam_bn44)
-        motion_bn44 = motion.ego_b44[:, None] if motion.camera_bn44 is None else motion.camera_bn44
-        log_depth, confidence = triangulate(rays, seen.detach(), motion_bn44.detach(), limits)
+        log_depth, confidence = triangulate(rays, seen.detach(), motion.of_cameras.detach(), limits)
         confidence = confidence * match.confidence_bnq.detach()
         usable_bn = past.usable_bn if self.config.temporal_depth else torch.zeros_like(past.usable_bn)
         cue = depth_cue(coarse_bnq, log_depth, confidence, usable_bn)
         return match, keys, motion, cue.reshape(batch, -1, 3, *size)
+
+    def sweep_depths(
+        self,
+        inputs: NetworkInput,
+        pyramid: list[Tensor],
+        coarse: CoarseOutput,
+        motion: Motion,
+        ground_b3: Tensor,
+        past: Memory,
+    ) -> tuple[Tensor | None, Tensor, Sweep | None]:
+        """Motion stereo with t-1: what the decoder adds at stride 8, features to remember (B,N,16S,h,w), the sweep."""
+        if not self.config.sweep_width:
+            return None, past.sweep_bnshw, None
+        features = self.sweep.features(pyramid)
+        added, sweep = self.sweep(
+            features,
+            past.sweep_bnshw.flatten(0, 1),
+            past.usable_bn,
+            coarse.log_depth_bnhw,
+            pyramid[1],
+            self.rays(inputs, plane_sweep.FINE),
+            self.rays(inputs, plane_sweep.STRIDE).log_ground_depth(ground_b3),
+            inputs.intrinsics_bn33,
+            motion.of_cameras.detach(),
+        )
+        return added, split_cameras(plane_sweep.packed(features), inputs.images_bn3hw.shape[0]), sweep
 
     def empty_memory(self, batch: int, cameras: int, height: int, width: int) -> Tensor:
         """Zeros of the memory's shape for images of height x width, for the first instant."""

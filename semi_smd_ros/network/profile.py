@@ -43,22 +43,25 @@ def count_flops(network: SemiSmdNetwork, cameras: int) -> dict[str, float]:
     counts = {name: sum(operators.values()) / 1e9 for name, operators in counter.get_flop_counts().items()}
     root = type(network).__name__
     parts = {part: counts.get(f'{root}.{part}', 0.0) for part, _ in network.named_children()}
-    if network.config.match_width:  # its layers are called from `features`, outside its own forward
-        parts['matching'] += sum(counts.get(f'{root}.matching.{name}', 0.0) for name, _ in layers(network))
+    for layer, part in layers_outside(network).items():
+        parts[part] += counts.get(f'{root}.{part}.{layer}', 0.0)
     return {**parts, OTHER: counts[root] - sum(parts.values())}
 
 
-def layers(network: SemiSmdNetwork) -> list[tuple[str, torch.nn.Module]]:
-    """The layers of matching, by name."""
-    return list(network.matching.named_children()) if network.config.match_width else []
+def layers_outside(network: SemiSmdNetwork) -> dict[str, str]:
+    """Layers that run in some `features`, outside their part's own forward, and the part of each."""
+    config = network.config
+    matching = ('query_16', 'query_8', 'key_16', 'key_8') if config.match_width else ()
+    sweep = ('from_4', 'from_8') if config.sweep_width else ()
+    return {**dict.fromkeys(matching, 'matching'), **dict.fromkeys(sweep, 'sweep')}
 
 
 def part_of(node: str, network: SemiSmdNetwork) -> str:
     """The part that a node of the exported graph belongs to, from the module scopes in its name."""
     scope = node.split('/')[2] if node.startswith('/network/') else ''
-    if scope in dict(layers(network)):
-        return 'matching'
-    return scope if scope in dict(network.named_children()) else OTHER
+    if scope in dict(network.named_children()):
+        return scope
+    return layers_outside(network).get(scope, OTHER)
 
 
 def measure(network: SemiSmdNetwork, cameras: int, threads: int, runs: int) -> tuple[float, dict[str, float]]:

@@ -17,15 +17,24 @@ logger = logging.getLogger(__name__)
 
 
 def begin_with_checkpoint(network: SemiSmdNetwork, checkpoint: Path) -> str:
-    """Load all its weights; returns what the card says of it. Raises CheckpointError for those of another network."""
+    """Load all its weights; returns what the card says of it. Raises CheckpointError for those of another network.
+
+    One without motion stereo may begin a network with it: that part begins untrained, and adds nothing at first.
+    """
     given, card = load_checkpoint(checkpoint)
     theirs, ours = given.config.to_dict(), network.config.to_dict()
+    added = ours['sweep_width'] and not theirs['sweep_width']
+    if added:
+        theirs['sweep_width'] = ours['sweep_width']
     if theirs != ours:
         differing = ', '.join(
             f'{name} {theirs[name]} (here {ours[name]})' for name in ours if theirs[name] != ours[name]
         )
         raise CheckpointError(f'{checkpoint}: of another network: {differing}; choose its config')
-    network.load_state_dict(given.state_dict())
+    untrained = {f'sweep.{name}': value for name, value in network.sweep.state_dict().items()} if added else {}
+    network.load_state_dict({**untrained, **given.state_dict()})
+    if added:
+        logger.info('%s has no motion stereo; that part begins untrained', checkpoint.name)
     return f'begun with {checkpoint.name}, trained on: {card["trained_on"]}'
 
 

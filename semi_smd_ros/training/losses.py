@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from semi_smd_ros.network.config import FEATURE_STRIDE, IGNORE_CLASS
 from semi_smd_ros.network.model import NetworkOutput
+from semi_smd_ros.network.plane_sweep import STRIDE as SWEEP_STRIDE
+from semi_smd_ros.network.plane_sweep import sweep_loss
 from semi_smd_ros.training.batch import Batch
 from semi_smd_ros.training.correspondence import cell_centres, matching_loss
 from semi_smd_ros.training.samples import SEMANTIC_STRIDE
@@ -38,6 +40,8 @@ class LossWeights:
     """Of depth and semantics at stride 16, against those at full resolution."""
     ground: float = 0.5
     matching: float = 0.1
+    sweep: float = 0.1
+    """Of motion stereo, against the true depths at stride 8."""
     translation: float = 0.5
     rotation: float = 10.0
     depth_range: tuple[float, float] = (0.5, 200.0)
@@ -132,6 +136,11 @@ def frame_losses(
             batch.base_T_cam_bn44,
             batch.prev_T_now_tb44[instant],
         )
+        if output.sweep is not None:
+            usable = output.past_usable_bn[..., None, None]
+            losses['sweep'] = weights.sweep * sweep_loss(
+                output.sweep, cell_centres(target, SWEEP_STRIDE), cell_centres(pixel_weight, SWEEP_STRIDE) * usable
+            )
         difference = (output.ego_motion_b44 - batch.prev_T_now_tb44[instant]).abs()
         # log(1 + e): a motion that is far off, as all are before matching has learned, must not drown the rest
         losses['translation'] = weights.translation * difference[:, :3, 3].sum(-1).log1p().mean()

@@ -37,6 +37,8 @@ def seeded_network(seed: int = 0, config: NetworkConfig = SMALL, **changes: obje
         for layer in (network.coarse.depth, network.coarse.ground, network.heads.dense):
             layer.weight.div_(INITIAL_SCALE)
         network.coarse.ground.bias.normal_()
+        if network.config.sweep_width:
+            network.sweep.to_decoder.weight.normal_(std=0.1)
         for _ in range(3):
             network.train()(rig_input(network, 4))
     return network.eval()

@@ -17,7 +17,7 @@ from semi_smd_ros.training.ablation import load_ablation
 
 
 def test_without_temporal_depth_only_the_motion_knows_the_past() -> None:
-    network = seeded_network(0, TINY, temporal_depth=False, attends_to=('neighbours', 'semantics'))
+    network = seeded_network(0, TINY, temporal_depth=False, attends_to=('neighbours', 'semantics'), sweep_width=0)
     inputs = rig_input(network, 4)
     alone = run(network, replace(inputs, memory_valid_b=torch.zeros(1)))
     both = run(network, inputs)
@@ -26,6 +26,7 @@ def test_without_temporal_depth_only_the_motion_knows_the_past() -> None:
     assert torch.equal(alone.ego_motion_b44, torch.eye(4)[None])
     assert not torch.equal(both.ego_motion_b44, torch.eye(4)[None])
     remembering = seeded_network(0, TINY)
+    inputs = rig_input(remembering, 4)
     assert not torch.equal(
         run(remembering, inputs).log_depth_bnhw,
         run(remembering, replace(inputs, memory_valid_b=torch.zeros(1))).log_depth_bnhw,
@@ -76,7 +77,9 @@ def test_the_monocular_baseline_of_the_ablation_has_no_part_in_which_a_camera_kn
     monocular = load_ablation(DEFAULT_CONFIG).variants[-1]
     assert monocular.name == 'monocular'
     network = seeded_network(
-        0, TINY, **{key: tuple(v) if isinstance(v, list) else v for key, v in monocular.network.items()}
+        0,
+        replace(TINY, sweep_width=0),
+        **{key: tuple(v) if isinstance(v, list) else v for key, v in monocular.network.items()},
     )
     inputs = rig_input(network, 4)
     images = inputs.images_bn3hw.clone()
@@ -104,4 +107,4 @@ def test_what_cannot_be_combined_is_refused(change: dict[str, object], problem: 
 
 def test_a_checkpoint_from_before_the_switches_still_loads() -> None:
     values = {name: value for name, value in TINY.to_dict().items() if name not in ADDED}
-    assert SemiSmdNetwork(NetworkConfig.from_dict(values)).config == TINY
+    assert SemiSmdNetwork(NetworkConfig.from_dict(values)).config == replace(TINY, sweep_width=0)

@@ -16,7 +16,7 @@ from semi_smd_ros.network import export
 from semi_smd_ros.network.model import SemiSmdNetwork
 
 REFUSED_OPS = {
-    'NonZero', 'GridSample', 'Loop', 'If', 'Scan', 'Unique', 'ScatterND', 'ScatterElements', 'Einsum', 'EyeLike',
+    'NonZero', 'Loop', 'If', 'Scan', 'Unique', 'ScatterND', 'ScatterElements', 'Einsum', 'EyeLike',
     'OneHot', 'TopK', 'RoiAlign', 'Compress', 'NonMaxSuppression', 'Det', 'SequenceAt',
 }  # fmt: skip
 
@@ -32,14 +32,14 @@ def test_contract_and_metadata(onnx_path: Path, network: SemiSmdNetwork) -> None
         'intrinsics': ['N', 3, 3],
         'base_T_cam': ['N', 4, 4],
         'camera_valid': ['N'],
-        'memory': ['N', 229, 4, 6],
+        'memory': ['N', 357, 4, 6],
         'memory_valid': [1],
     }
     assert shapes(model.graph.output) == {
         'depth': ['N', 1, 64, 96],
         'confidence': ['N', 1, 64, 96],
         'semantics': ['N', 16, 24],
-        'memory_out': ['N', 229, 4, 6],
+        'memory_out': ['N', 357, 4, 6],
         'ego_motion': [4, 4],
     }
     assert {entry.version for entry in model.opset_import if entry.domain in ('', 'ai.onnx')} == {17}

@@ -22,7 +22,7 @@ def test_the_costly_nodes_are_in_fp16(onnx_path: Path) -> None:
     nodes = [node for node in onnx.load(str(onnx_path)).graph.node if node.op_type in COSTLY]
     kept = {node.name for node in nodes if needs_fp32(node.name)}
     assert len(nodes) > 40
-    small = ('matching', 'ego_motion', 'query_16', 'query_8', 'key_16', 'key_8')
+    small = ('matching', 'ego_motion', 'query_16', 'query_8', 'key_16', 'key_8', 'sweep', 'from_4', 'from_8')
     assert {name.split('/')[2] for name in kept} <= set(small)
     assert not any(needs_fp32(node.name) for node in nodes if node.op_type == 'LayerNormalization')
 

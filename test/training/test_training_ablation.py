@@ -37,7 +37,10 @@ train:
   semi_losses: {stride: 4}
 variants:
   - {name: full, title: full method}
-  - {name: alone, title: on its own, note: a note, network: {attends_to: [], temporal_depth: false, pose: per_camera}}
+  - name: alone
+    title: on its own
+    note: a note
+    network: {attends_to: [], temporal_depth: false, pose: per_camera, sweep_width: 0}
 """
 
 

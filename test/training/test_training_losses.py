@@ -147,7 +147,7 @@ def test_losses_are_finite_and_reach_the_network_through_time(batch: Batch) -> N
     network = small_network().train()
     terms = supervised_losses(run_sequence(network, batch), batch, LossWeights())
     dense = {'depth', 'gradient', 'confidence', 'sky', 'semantics', 'coarse_depth', 'coarse_semantics'}
-    assert terms.keys() == dense | {'ground', 'matching', 'translation', 'rotation'}
+    assert terms.keys() == dense | {'ground', 'matching', 'sweep', 'translation', 'rotation'}
     torch.stack(list(terms.values())).sum().backward()
     without = [n for n, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert without == []
