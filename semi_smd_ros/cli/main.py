@@ -111,6 +111,9 @@ def synth(
     width: Annotated[int, typer.Option(min=64, help='image width')] = 320,
     height: Annotated[int, typer.Option(min=48, help='image height')] = 192,
     rig: Annotated[str, typer.Option(help='ddad, nuscenes, random or raw (with lens distortion)')] = '',
+    photographs: Annotated[
+        Path | None, typer.Option(help='folder of photographs of surfaces: road/, grass/, wall/, ...')
+    ] = None,
 ) -> None:
     """Look at the synthetic world: a contact sheet, or a drive as pictures, depth and semantics.
 
@@ -122,7 +125,8 @@ def synth(
 
     from .synth import synth as render
 
-    written = render(seed, out, preview, Console(), sets=sets, rate_hz=rate, width=width, height=height, rig=rig)
+    size = {'width': width, 'height': height}
+    written = render(seed, out, preview, Console(), sets=sets, rate_hz=rate, rig=rig, photographs=photographs, **size)
     typer.echo(f'written: {written}')
 
 

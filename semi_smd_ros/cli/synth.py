@@ -15,6 +15,7 @@ from rich.progress import track
 
 from ..datasets.sample import DataError
 from ..datasets.synthetic import (
+    Photographs,
     Studio,
     SyntheticFrame,
     SyntheticRig,
@@ -39,6 +40,7 @@ def synth(
     width: int = 320,
     height: int = 192,
     rig: str = '',
+    photographs: Path | None = None,
 ) -> Path:
     """Write a contact sheet of varied frames, or the frames of one drive; returns what was written.
 
@@ -57,13 +59,15 @@ def synth(
         width, height: of each picture, pixels.
         rig: ddad, nuscenes, random or raw (random, with lens distortion and often a rolling shutter); empty for a
             DDAD-like drive, and for all kinds in turn on a sheet.
+        photographs: a folder of them, shown on surfaces instead of noise.
 
     Raises:
-        DataError: an unknown rig.
+        DataError: an unknown rig, or a folder without usable photographs.
         FileExistsError: the folder exists, or a folder has the contact sheet's name.
     """
     if rig not in ('', *RIGS):
         raise DataError(f'rig is {rig!r}; expected one of {", ".join(RIGS)}')
+    shown = None if photographs is None else Photographs.read(photographs)
     out = out or Path('out', 'synth', f'{seed}.png' if preview else str(seed))
     sets = sets or (8 if preview else 24)
     if out.is_dir() if preview else out.exists():
@@ -74,10 +78,10 @@ def synth(
     part = out.with_name(f'.{out.name}.{os.getpid()}.part')
     try:
         if preview:
-            _write_sheet(part, seed, sets, width, height, rig, console)
+            _write_sheet(part, seed, sets, width, height, rig, console, shown)
         else:
             part.mkdir()
-            _write_drive(part, seed, make_rig(rig or 'ddad', seed, height, width), sets, rate_hz, console)
+            _write_drive(part, seed, make_rig(rig or 'ddad', seed, height, width), sets, rate_hz, console, shown)
         os.replace(part, out)
     finally:
         if part.is_dir():
@@ -109,23 +113,40 @@ def describe(studio: Studio, frame: SyntheticFrame, kind: str) -> str:
     return f'{text}; exposures {exposures} ms'
 
 
-def _write_sheet(path: Path, seed: int, scenes: int, width: int, height: int, kind: str, console: Console) -> None:
+def _write_sheet(
+    path: Path,
+    seed: int,
+    scenes: int,
+    width: int,
+    height: int,
+    kind: str,
+    console: Console,
+    photographs: Photographs | None,
+) -> None:
     frames, titles = [], []
     for index in track(range(scenes), 'rendering', console=console):
         own = seed + index
         own_kind = kind or RIGS[index % len(RIGS)]
         studio = Studio.of(own, make_rig(own_kind, own, height, width))
-        frame = render_frame(studio, 0, 0.0)
+        frame = render_frame(studio, 0, 0.0, photographs=photographs)
         frames.append(frame)
         titles.append(describe(studio, frame, own_kind))
     _write_png(path, contact_sheet(frames, titles))
 
 
-def _write_drive(folder: Path, seed: int, rig: SyntheticRig, sets: int, rate_hz: float, console: Console) -> None:
+def _write_drive(
+    folder: Path,
+    seed: int,
+    rig: SyntheticRig,
+    sets: int,
+    rate_hz: float,
+    console: Console,
+    photographs: Photographs | None,
+) -> None:
     studio = Studio.of(seed, rig)
     models = rig.camera_models()
     for index in track(range(sets), 'rendering', console=console):
-        frame = render_frame(studio, index, index / rate_hz)
+        frame = render_frame(studio, index, index / rate_hz, photographs=photographs)
         for name, image in zip(rig.names, frame.images_nhw3, strict=True):
             _write_png(folder / f'{index:06d}_{name}.png', image)
         np.savez_compressed(

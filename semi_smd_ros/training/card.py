@@ -17,7 +17,8 @@ def trained_on(config: TrainConfig, network_config: NetworkConfig) -> str:
         return f'pictures{truth} of {config.data}, self-supervised' + (', with teacher labels' if config.labels else '')
     blind = '' if network_config.sees_images else BLIND
     truth = '' if config.supervision == 'supervised' else ', without their truth but for a teacher made of it'
+    shown = ', half of them with photographs on surfaces' if config.photographs else ''
     return (
         f'{blind}synthetic pictures only: six-camera frame pairs of rendered streets '
-        f'(semi_smd_ros.datasets.synthetic){truth}, random, DDAD-like and nuScenes-like rigs; no real street'
+        f'(semi_smd_ros.datasets.synthetic){shown}{truth}, random, DDAD-like and nuScenes-like rigs; no real street'
     )

@@ -93,6 +93,9 @@ class TrainConfig:
     """Stages of steps: as many rendered frame pairs again and again; 0 renders fresh ones all the time."""
     frames: str = ''
     """Folder of rendered frames, which runs may share; without, `frames` in the run's folder."""
+    photographs: str = ''
+    """Folder of photographs of surfaces (see `datasets.synthetic.photographs`) that half of the rendered scenes show;
+    without, all surfaces are noise."""
     validation_scenes: int = 8
     validate_every_minutes: float = 5.0
     validate_every_steps: int = 0
@@ -141,6 +144,11 @@ class TrainConfig:
             raise ConfigError(
                 f'supervision is supervised but data is {self.data!r}; dense truth comes with data: synthetic alone, '
                 'so set supervision: semi (and semi_losses: {lidar: 1.0} for LiDAR)'
+            )
+        if self.photographs and not self.synthetic:
+            raise ConfigError(
+                f'photographs is {self.photographs!r} but data is {self.data!r}; they are for rendered scenes, so '
+                'leave them out'
             )
         if self.labels and self.synthetic:
             raise ConfigError(

@@ -35,7 +35,9 @@ def stored_samples(folder: Path) -> list[Path]:
     return sorted(folder.glob('*.npz'))
 
 
-def render_forever(folder: Path, height: int, width: int, first_seed: int, step: int, capacity: int) -> None:
+def render_forever(
+    folder: Path, height: int, width: int, first_seed: int, step: int, capacity: int, photographs: str
+) -> None:
     """Worker process: render seeds first_seed, first_seed + step, ...; drop the oldest beyond `capacity`.
 
     Ends when its parent has gone, so that a killed trainer leaves no renderer behind.
@@ -45,7 +47,7 @@ def render_forever(folder: Path, height: int, width: int, first_seed: int, step:
     torch.set_num_threads(1)
     seed = first_seed
     while os.getppid() == parent:
-        render_sample(seed, height, width).save(sample_path(folder, seed))
+        render_sample(seed, height, width, photographs=photographs).save(sample_path(folder, seed))
         seed += step
         for path in stored_samples(folder)[:-capacity]:
             path.unlink(missing_ok=True)
@@ -54,7 +56,8 @@ def render_forever(folder: Path, height: int, width: int, first_seed: int, step:
 class SamplePool:
     """Draws random samples from a folder that its workers fill. Use as a context manager.
 
-    They are rendered at height x width and halved `halvings` times when they are drawn. Process `rank` of `processes`
+    They are rendered at height x width, half of them with `photographs` (a folder, or '') on surfaces, and halved
+    `halvings` times when they are drawn. Process `rank` of `processes`
     that share the folder renders seeds of its own.
     """
 
@@ -69,13 +72,14 @@ class SamplePool:
         halvings: int = 0,
         rank: int = 0,
         processes: int = 1,
+        photographs: str = '',
     ) -> None:
         self.folder = folder / f'{height}x{width}'
         self.size = (height, width)
         self.halvings = halvings
         self.capacity, self.minimum = capacity, minimum
         self.count = workers
-        self.rank, self.processes = rank, processes
+        self.rank, self.processes, self.photographs = rank, processes, photographs
         self.workers: list[BaseProcess] = []
 
     def __enter__(self) -> SamplePool:
@@ -85,7 +89,7 @@ class SamplePool:
         context = multiprocessing.get_context('spawn')
         for index in range(self.count):
             mine = first + self.rank * self.count + index
-            arguments = (self.folder, *self.size, mine, self.count * self.processes, self.capacity)
+            arguments = (self.folder, *self.size, mine, self.count * self.processes, self.capacity, self.photographs)
             worker = context.Process(target=render_forever, args=arguments, daemon=True)
             worker.start()
             self.workers.append(worker)

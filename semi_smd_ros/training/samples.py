@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from semi_smd_ros.datasets.synthetic import (
+    Photographs,
     SyntheticFrame,
     SyntheticRig,
     ddad_like_rig,
@@ -24,6 +25,7 @@ TEST_SEEDS = range(5_000)
 VALIDATION_SEEDS = range(5_000, 10_000)
 FIRST_TRAINING_SEED = 10_000
 SEMANTIC_STRIDE = 4
+RIG_KINDS = 4
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def any_of_four(mask: np.ndarray) -> np.ndarray:
 
 def rig_for_seed(seed: int, height: int, width: int) -> SyntheticRig:
     """Half of the seeds get a random rig, a quarter each the two common six-camera layouts."""
-    kind = seed % 4
+    kind = seed % RIG_KINDS
     if kind == 0:
         return ddad_like_rig(height, width)
     if kind == 1:
@@ -128,10 +130,19 @@ def rig_for_seed(seed: int, height: int, width: int) -> SyntheticRig:
     return random_rig(np.random.default_rng(seed), height, width)
 
 
-def render_sample(seed: int, height: int, width: int, frames: int = 2) -> Sample:
-    """Render the scene and rig that belong to `seed`."""
+def render_sample(seed: int, height: int, width: int, frames: int = 2, photographs: str = '') -> Sample:
+    """Render the scene and rig that belong to `seed`; with a folder of photographs, these on half of the scenes.
+
+    Raises DataError for a folder without usable photographs.
+    """
     rig = rig_for_seed(seed, height, width)
-    return make_sample(rig, render_sequence(seed, rig, frames=frames))
+    shown = Photographs.read(Path(photographs)) if photographs and shows_photographs(seed) else None
+    return make_sample(rig, render_sequence(seed, rig, frames=frames, photographs=shown))
+
+
+def shows_photographs(seed: int) -> bool:
+    """Whether a scene is one of the half with photographs, where there are any: four seeds, and four without."""
+    return seed // RIG_KINDS % 2 == 1
 
 
 def make_sample(rig: SyntheticRig, frames: list[SyntheticFrame]) -> Sample:

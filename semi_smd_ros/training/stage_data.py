@@ -77,7 +77,7 @@ class StageData:
         fresh = FreshViews(config.uses, config.pool_capacity // config.uses)
         kept = None if config.views else fresh.kept
         full = config.full_size
-        views = RenderedViews(self.frames, *full, self.stage.halvings(full), self.teacher, kept)
+        views = RenderedViews(self.frames, *full, self.stage.halvings(full), self.teacher, kept, config.photographs)
         return views, Epochs(config.views, config.seed) if config.views else fresh
 
     def pool_batches(self, step: int) -> Generator[list[Sample], None, None]:
@@ -86,7 +86,8 @@ class StageData:
         limits = (config.workers, config.pool_capacity, config.pool_minimum)
         halvings = self.stage.halvings(full)
         generator = np.random.default_rng([config.seed, step, self.rank])
-        with SamplePool(self.frames, *full, *limits, halvings, self.rank, self.processes) as pool:
+        place = (self.rank, self.processes)
+        with SamplePool(self.frames, *full, *limits, halvings, *place, config.photographs) as pool:
             while True:
                 drawn = pool.draw(generator, self.stage.batch)
                 yield [prepared(sample, 0, self.teacher) for sample in drawn]

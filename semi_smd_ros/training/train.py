@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from semi_smd_ros.datasets.sample import DataError
+from semi_smd_ros.datasets.synthetic import Photographs
 from semi_smd_ros.network.checkpoint import CheckpointError
 from semi_smd_ros.training.beginning import warn_of_untaught_sky
 from semi_smd_ros.training.config import TrainConfig, load_train_config, with_stage_minutes
@@ -48,8 +49,11 @@ def train(
     path. With several devices this process starts the others, which run the same command.
 
     Raises CheckpointError for weights or a run of another network or encoder, ConfigError for machines that are not
-    there, FileExistsError when the folder already holds a run and `resume` is not set.
+    there, DataError for photographs that cannot be used, FileExistsError when the folder already holds a run and
+    `resume` is not set.
     """
+    if config.photographs:  # rather now than in a process that renders
+        Photographs.read(Path(config.photographs))
     machines = machines or Machines('cpu')
     fabric = make_fabric(config, machines.accelerator, machines.devices, machines.nodes)
     fabric.launch()

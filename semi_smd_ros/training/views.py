@@ -38,13 +38,21 @@ class RenderedViews(Views):
         halvings: how often they are halved then.
         teacher: labels them and takes the truth away; None leaves the truth.
         kept: how many of the newest are kept on disk; None keeps all.
+        photographs: folder of those that half of the scenes show; '' for none.
     """
 
     def __init__(
-        self, folder: Path, height: int, width: int, halvings: int, teacher: SyntheticTeacher | None, kept: int | None
+        self,
+        folder: Path,
+        height: int,
+        width: int,
+        halvings: int,
+        teacher: SyntheticTeacher | None,
+        kept: int | None,
+        photographs: str = '',
     ) -> None:
         self.folder, self.size, self.halvings = folder / f'{height}x{width}', (height, width), halvings
-        self.teacher, self.kept = teacher, kept
+        self.teacher, self.kept, self.photographs = teacher, kept, photographs
 
     def view(self, number: int) -> Sample:
         path = sample_path(self.folder, FIRST_TRAINING_SEED + number)
@@ -52,7 +60,7 @@ class RenderedViews(Views):
             sample = Sample.load(path)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            sample = render_sample(FIRST_TRAINING_SEED + number, *self.size)
+            sample = render_sample(FIRST_TRAINING_SEED + number, *self.size, photographs=self.photographs)
             sample.save(path)
             if self.kept is not None and number > self.kept + SLACK:
                 old = FIRST_TRAINING_SEED + number - self.kept - SLACK

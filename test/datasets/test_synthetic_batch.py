@@ -118,9 +118,9 @@ def test_a_large_batch_is_rendered_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     whole = render_prepared(prepared)
     sizes = []
 
-    def counted(setups: Sequence[Setup], device: torch.device) -> Shots:
+    def counted(setups: Sequence[Setup], device: torch.device, photographs: None) -> Shots:
         sizes.append(sum(len(setup.looks) for setup in setups))
-        return take(setups, device)
+        return take(setups, device, photographs)
 
     monkeypatch.setattr(sequence, 'take', counted)
     monkeypatch.setattr(sequence, '_PIXELS_AT_ONCE', 3 * 24 * 40)

@@ -104,7 +104,7 @@ def test_a_contact_sheet_is_written_and_an_interruption_leaves_nothing(
     assert sheet.shape[0] > 4 * 3 * 48
     before = out.read_bytes()
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr('semi_smd_ros.cli.synth.render_frame', interrupted)

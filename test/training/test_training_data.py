@@ -80,13 +80,14 @@ def test_a_rendered_view_is_what_its_number_says_and_old_ones_go(
 ) -> None:
     rendered: list[int] = []
 
-    def render(seed: int, height: int, width: int) -> Sample:
+    def render(seed: int, height: int, width: int, photographs: str) -> Sample:
+        assert photographs == 'a folder'
         rendered.append(seed)
         return flat_ground_sample(seed)
 
     monkeypatch.setattr(views, 'render_sample', render)
     monkeypatch.setattr(views, 'SLACK', 1)
-    fresh = RenderedViews(tmp_path, *SIZE, halvings=0, teacher=None, kept=2)
+    fresh = RenderedViews(tmp_path, *SIZE, halvings=0, teacher=None, kept=2, photographs='a folder')
     first = fresh.view(0)
     assert np.array_equal(first.images_tnhw3, flat_ground_sample(FIRST_TRAINING_SEED).images_tnhw3)
     for number in (1, 0, 2, 3, 4, 5):

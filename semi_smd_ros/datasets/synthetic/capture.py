@@ -14,6 +14,7 @@ from .camera import CameraLook, camera_seed, expose, make_look
 from .develop import develop, metered
 from .lens import make_lens
 from .motion import blurred, image_velocity
+from .photographs import Photographs
 from .primitives import IGNORE
 from .rasterise import Raster
 from .resolve import linear_pictures
@@ -109,12 +110,12 @@ class Shots:
     exposure_s_v: np.ndarray
 
 
-def take(setups: Sequence[Setup], device: torch.device) -> Shots:
-    """Pictures of all setups' views at once, one setup after the other.
+def take(setups: Sequence[Setup], device: torch.device, photographs: Photographs | None = None) -> Shots:
+    """Pictures of all setups' views at once, one setup after the other; with photographs on surfaces where given.
 
     A picture depends on its own setup and on nothing else of the batch.
     """
-    instants = Instants.of([setup.instant for setup in setups], device)
+    instants = Instants.of([setup.instant for setup in setups], device, photographs)
     owners = [k for k, setup in enumerate(setups) for _ in setup.looks]
     views = Views.cameras([point for setup in setups for point in setup.viewpoints], device)
     raster = Raster(instants.prims, [instants.spans[k] for k in owners], views)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .capture import Setup, Shots, Studio, take
+from .photographs import Photographs
 from .rigs import SyntheticRig
 from .stage import ScenePlan
 
@@ -54,7 +55,12 @@ class SyntheticFrame:
 
 
 def render_sequence(
-    seed: int, rig: SyntheticRig, frames: int = 2, rate_hz: float = 10.0, device: str = 'cpu'
+    seed: int,
+    rig: SyntheticRig,
+    frames: int = 2,
+    rate_hz: float = 10.0,
+    device: str = 'cpu',
+    photographs: Photographs | None = None,
 ) -> list[SyntheticFrame]:
     """Render `frames` surround frames of scene `seed` with `rig`.
 
@@ -67,6 +73,7 @@ def render_sequence(
         frames: how many frames, at least 1.
         rate_hz: frames per second.
         device: where torch renders.
+        photographs: shown on surfaces instead of noise.
 
     Raises:
         ValueError: frames or rate out of range.
@@ -74,13 +81,15 @@ def render_sequence(
     _check(frames, rate_hz)
     with _rendering():
         studio = Studio.of(seed, rig)
-        return [render_frame(studio, k, k / rate_hz, device) for k in range(frames)]
+        return [render_frame(studio, k, k / rate_hz, device, photographs) for k in range(frames)]
 
 
-def render_frame(studio: Studio, index: int, seconds: float, device: str = 'cpu') -> SyntheticFrame:
+def render_frame(
+    studio: Studio, index: int, seconds: float, device: str = 'cpu', photographs: Photographs | None = None
+) -> SyntheticFrame:
     """Frame `index` of a sequence, `seconds` after its start; it depends on no other frame."""
     with _rendering():
-        return _frames([studio.setup(index, seconds)], torch.device(device))[0]
+        return _frames([studio.setup(index, seconds)], torch.device(device), photographs)[0]
 
 
 def prepare(scene: int | ScenePlan, rig: SyntheticRig, frames: int = 2, rate_hz: float = 10.0) -> list[Setup]:
@@ -181,9 +190,11 @@ def _check(frames: int, rate_hz: float) -> None:
         raise ValueError(f'got {frames} frames at {rate_hz} Hz, expected at least 1 frame and a positive rate')
 
 
-def _frames(setups: Sequence[Setup], device: torch.device) -> list[SyntheticFrame]:
+def _frames(
+    setups: Sequence[Setup], device: torch.device, photographs: Photographs | None = None
+) -> list[SyntheticFrame]:
     """One frame of each setup, from pictures taken together."""
-    shots: Shots = take(setups, device)
+    shots: Shots = take(setups, device, photographs)
     arrays = {
         name: getattr(shots, name).cpu().numpy()
         for name in ('images_vhw3', 'depth_vhw', 'semantics_vhw', 'ego_mask_vhw', 'moving_vhw')

@@ -11,6 +11,8 @@ from .air import Air, Airs, sky
 from .lamps import LampMaps
 from .marks import Marks
 from .materials import MATERIALS, Hits
+from .photographed import USES, photographed
+from .photographs import Photographs
 from .primitives import CYLINDER, ELLIPSOID, FOLIAGE, LEAF_ELLIPSOID, QUAD, SUPER
 from .shadows import ShadowMaps
 from .slots import Slots, Value
@@ -43,6 +45,7 @@ class Shader:
     sun_maps: ShadowMaps | None
     sky_maps: ShadowMaps
     lamps: LampMaps
+    photographs: Photographs | None = None
 
     def solid(self, points: Points) -> Vec3:
         """Linear RGB of seen points."""
@@ -101,6 +104,8 @@ class Shader:
                 soaked=_part(air.soaked, part),
             )
             surface = MATERIALS[kind](hits)
+            if self.photographs is not None and kind in USES:
+                surface = photographed(kind, surface, hits, self.photographs)
             rows = [*surface.albedo]
             if surface.gloss is not None or surface.glow is not None:
                 rows.append(surface.gloss if surface.gloss is not None else torch.zeros_like(rows[0]))

@@ -16,6 +16,7 @@ from .ego import EgoMotion
 from .lamps import LampMap, LampMaps
 from .layout import make_scene
 from .marks import Marks, RoadMarks
+from .photographs import Photographs
 from .primitives import SKY, TAPER
 from .scene import Scene
 from .shading import Shader
@@ -136,7 +137,7 @@ class Instants:
     moving_p: torch.Tensor  # bool; one more, False
 
     @staticmethod
-    def of(instants: Sequence[Instant], device: torch.device) -> Instants:
+    def of(instants: Sequence[Instant], device: torch.device, photographs: Photographs | None = None) -> Instants:
         """Gather primitives and render the shadow maps."""
 
         def gathered(arrays: Sequence[np.ndarray]) -> torch.Tensor:
@@ -160,6 +161,7 @@ class Instants:
             sun_maps=shadow_maps(prims, spans, suns, middles, _SUN_SPAN_M, _SUN_TEXELS),
             sky_maps=sky_maps,
             lamps=LampMaps([instant.lamps for instant in instants], device),
+            photographs=photographs,
         )
         return Instants(
             prims=prims,

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs on the synthetic world's surfaces: how they are read, looked up, and what they leave as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from semi_smd_ros.datasets.sample import DataError
+from semi_smd_ros.datasets.synthetic import Photographs, SyntheticFrame, ddad_like_rig, render_sequence
+from semi_smd_ros.datasets.synthetic import photographs as module
+from semi_smd_ros.training.samples import render_sample, shows_photographs
+
+SEED = 9  # a scene by day
+
+
+def picture(path: Path, image_hw3: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image_hw3)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stripes on grass, grain on roads, tinted blocks on walls."""
+    root = tmp_path_factory.mktemp('photographs')
+    rng = np.random.default_rng(0)
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, (np.arange(128) // 16) % 2 == 1] = (60, 200, 90)
+    picture(root / 'grass' / 'stripes.png', stripes)
+    picture(root / 'road' / 'grain.png', rng.integers(40, 200, (256, 256, 3), dtype=np.uint8))
+    blocks = rng.integers(30, 220, (8, 8, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    picture(root / 'wall' / 'blocks.png', blocks)
+    picture(root / 'holiday' / 'beach.png', blocks)  # no kind of surface
+    return root
+
+
+def test_kinds_are_subfolders(folder: Path) -> None:
+    read = Photographs.read(folder)
+    assert {kind for kind, numbers in read.numbers.items() if numbers} == {'grass', 'road', 'wall'}
+    assert read.kinds(('facade', 'wall', 'road')) == ('wall', 'road')
+    assert read.texels_t3.shape == (3 * sum((module.SIDE >> level) ** 2 for level in range(module.LEVELS)), 3)
+    assert torch.allclose(read.tints_k3 @ torch.tensor(module.LUMINANCE), torch.ones(3), atol=1e-5)
+    assert Photographs.read(folder) is read
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'has no photographs; expected .*subfolders named road, pavement'):
+        Photographs.read(tmp_path)
+
+
+@pytest.mark.parametrize(('content', 'said'), [(b'no picture', 'no picture'), (None, '40x200 pixels')])
+def test_a_picture_that_is_none_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    picture(tmp_path / 'road' / 'good.png', np.full((128, 128, 3), 90, np.uint8))
+    bad = tmp_path / 'road' / 'bad.png'
+    if content is None:
+        picture(bad, np.full((200, 40, 3), 90, np.uint8))
+    else:
+        bad.write_bytes(content)
+    with pytest.raises(DataError, match=f'bad.png: {said}; expected a photograph of at least 64x64'):
+        Photographs.read(tmp_path)
+
+
+def test_light_is_looked_up_in_metres(folder: Path) -> None:
+    """Stripes of an eighth of the picture: half a metre each where it covers four; far away they are grey."""
+    read = Photographs.read(folder)
+    number = torch.full((400,), read.numbers['grass'][0])
+    u, v, metres = torch.linspace(0, 8, 401)[:-1] + 0.01, torch.full((400,), 0.3), torch.full((400,), 4.0)
+    near = read.ratios(number, u, v, metres, torch.full((400,), 0.005))[:, 1]
+    bright = ((u / 0.5).floor() % 2) == 1
+    inner = ((u / 0.5) - (u / 0.5).round()).abs() > 0.1  # away from edges, over which light is interpolated
+    assert near[bright & inner].min() > 1.8
+    assert near[~bright & inner].max() < 0.2
+    assert torch.allclose(near[:200], near[200:], atol=1e-3)  # the picture repeats
+    far = read.ratios(number, u, v, metres, torch.full((400,), 4.0))
+    assert torch.allclose(far, torch.ones_like(far), atol=0.1)
+
+
+def test_what_does_not_tile_is_blended_over_its_edges(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(20, 230, 256).astype(np.uint8)[:, None], (256, 1))
+    picture(tmp_path / 'dirt' / 'ramp.png', np.dstack([ramp.reshape(256, 256).T] * 3))
+    picture(tmp_path / 'snow' / 'even.png', np.random.default_rng(0).integers(90, 110, (256, 256, 3), dtype=np.uint8))
+    read = Photographs.read(tmp_path)
+    finest = read.texels_t3.reshape(2, -1, 3)[:, : module.SIDE**2].reshape(2, module.SIDE, module.SIDE, 3).int()
+    edges = (finest[:, :, 0] - finest[:, :, -1]).abs().float().mean((1, 2))
+    rows = (finest[:, 0] - finest[:, -1]).abs().float().mean((1, 2))
+    assert edges.max() < 12
+    assert rows.max() < 12
+
+
+@pytest.fixture(scope='module')
+def frames(folder: Path) -> tuple[SyntheticFrame, SyntheticFrame]:
+    rig = ddad_like_rig(96, 160)
+    return render_sequence(SEED, rig, 1)[0], render_sequence(SEED, rig, 1, photographs=Photographs.read(folder))[0]
+
+
+def test_they_change_pictures_and_nothing_else(frames: tuple[SyntheticFrame, SyntheticFrame], folder: Path) -> None:
+    plain, shown = frames
+    for name in ('depth_nhw', 'semantics_nhw', 'ego_mask_nhw', 'moving_nhw', 'world_T_base', 'ground_plane_base'):
+        assert np.array_equal(getattr(plain, name), getattr(shown, name), equal_nan=name == 'depth_nhw'), name
+    change = np.abs(plain.images_nhw3.astype(int) - shown.images_nhw3).mean(-1)
+    assert change.mean() > 3
+    sky = np.isposinf(plain.depth_nhw)
+    assert change[sky].mean() < change[~sky].mean() / 3  # exposure alone
+    again = render_sequence(SEED, ddad_like_rig(96, 160), 1, photographs=Photographs.read(folder))[0]
+    assert np.array_equal(again.images_nhw3, shown.images_nhw3)
+
+
+def test_materials_without_photographs_keep_their_noise(
+    frames: tuple[SyntheticFrame, SyntheticFrame], tmp_path: Path
+) -> None:
+    """With bark alone, which roads never wear, these stay as they were but for exposure."""
+    picture(tmp_path / 'bark' / 'even.png', np.random.default_rng(0).integers(90, 110, (64, 64, 3), dtype=np.uint8))
+    only = render_sequence(SEED, ddad_like_rig(96, 160), 1, photographs=Photographs.read(tmp_path))[0]
+    plain, everything = frames
+    road = plain.semantics_nhw == 0
+    changed = np.abs(plain.images_nhw3.astype(int) - only.images_nhw3).mean(-1)[road].mean()
+    assert changed < 0.3 * np.abs(plain.images_nhw3.astype(int) - everything.images_nhw3).mean(-1)[road].mean()
+
+
+def test_half_of_the_training_scenes_show_them(folder: Path) -> None:
+    shown = [shows_photographs(seed) for seed in range(64)]
+    assert sum(shown) == 32
+    for kind in range(4):  # rigs go by seed % 4
+        assert sum(shown[kind::4]) == 8
+    for seed in (0, 4):
+        plain, other = (render_sample(seed, 64, 96, 1, photographs=given) for given in ('', str(folder)))
+        assert np.array_equal(plain.images_tnhw3, other.images_tnhw3) != shows_photographs(seed)
