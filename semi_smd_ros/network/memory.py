@@ -49,7 +49,8 @@ def remember(
     forward, left = to_heading_frame((slope_x, slope_y), heading_bn2(base_T_cam_bn44))
     header = torch.stack((valid_bn.to(torch.float32), forward, left, height), dim=2)[..., None, None]
     parts = (header.expand(-1, -1, -1, *size), log_depth_bnhw[:, :, None], feature_bnchw, match_bnmhw, sweep_bnshw)
-    return torch.cat([part.float() for part in parts], dim=2)
+    # what a network lacks has no channels, and leaves no empty tensor in an exported graph
+    return torch.cat([part.float() for part in parts if part.shape[2]], dim=2)
 
 
 def recall(

@@ -11,6 +11,7 @@ self-supervised multi-frame monocular depth", CVPR 2021.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,7 @@ class PlaneSweep(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.width = config.sweep_width
+        self.limits = math.log(config.depth_min), math.log(config.depth_max)
         self.from_4 = nn.Conv2d(config.widths[0], self.width, 3, padding=1)
         self.from_8 = nn.Conv2d(config.widths[1], self.width, 1)
         self.first = conv_norm(len(STEPS) + 2 + config.widths[1], HIDDEN)
@@ -82,7 +84,8 @@ class PlaneSweep(nn.Module):
         is at stride 8.
         """
         batch, size = usable_bn.shape[0], now_mshw.shape[-2:]
-        fine, middle = (enlarged(coarse_log_depth_bnhw.detach(), FEATURE_STRIDE // stride) for stride in (FINE, STRIDE))
+        coarse = coarse_log_depth_bnhw.detach().clamp(*self.limits)
+        fine, middle = (enlarged(coarse, FEATURE_STRIDE // stride) for stride in (FINE, STRIDE))
         grid_mdq2, shift_m1hw = seen_before(fine_rays, fine, intrinsics_bn33, motion_bn44)
         past = functional.grid_sample(unpacked(past_msqw), grid_mdq2, align_corners=False)
         alike = (now_mshw.flatten(2)[:, :, None] * past).sum(1).reshape(-1, len(STEPS), *size)

@@ -41,7 +41,8 @@ class LossWeights:
     ground: float = 0.5
     matching: float = 0.1
     sweep: float = 0.1
-    """Of motion stereo, against the true depths at stride 8."""
+    """Of motion stereo, against the true depths at stride 8: of moving things too, whose matches it must learn to
+    distrust."""
     translation: float = 0.5
     rotation: float = 10.0
     depth_range: tuple[float, float] = (0.5, 200.0)

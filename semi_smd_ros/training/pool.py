@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from semi_smd_ros.datasets.synthetic.photographs import fingerprint
 from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, Sample, render_sample
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,12 @@ class PoolError(RuntimeError):
 
 WORKER_NICENESS = 2  # rendering yields a little to the training process, but must keep up with it
 POLL_S = 0.5
+
+
+def frames_folder(folder: Path, height: int, width: int, photographs: str) -> Path:
+    """Where frames of this size, with these photographs ('' for none), are kept in a folder that runs may share."""
+    size = f'{height}x{width}'
+    return folder / (f'{size}_{fingerprint(Path(photographs))}' if photographs else size)
 
 
 def sample_path(folder: Path, seed: int) -> Path:
@@ -74,7 +81,7 @@ class SamplePool:
         processes: int = 1,
         photographs: str = '',
     ) -> None:
-        self.folder = folder / f'{height}x{width}'
+        self.folder = frames_folder(folder, height, width, photographs)
         self.size = (height, width)
         self.halvings = halvings
         self.capacity, self.minimum = capacity, minimum

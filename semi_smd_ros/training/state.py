@@ -50,8 +50,8 @@ def load_state(path: Path, network: nn.Module, averaged: nn.Module, optimizer: t
             module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f'{path}: not the state of a run of this network: {error}; resume with the config that began the run, or '
-            'choose another folder'
+            f'{path}: not the state of a run of this network: {error}; resume with the config that began the run (one '
+            'of before motion stereo needs network_changes: {sweep_width: 0}), or choose another folder'
         ) from error
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from semi_smd_ros.datasets.sources import open_source
-from semi_smd_ros.training.pool import sample_path
+from semi_smd_ros.training.pool import frames_folder, sample_path
 from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, Sample, render_sample
 from semi_smd_ros.training.source_samples import SourceSamples
 from semi_smd_ros.training.teachers.pseudo_labels import PseudoLabels
@@ -51,7 +51,8 @@ class RenderedViews(Views):
         kept: int | None,
         photographs: str = '',
     ) -> None:
-        self.folder, self.size, self.halvings = folder / f'{height}x{width}', (height, width), halvings
+        self.folder = frames_folder(folder, height, width, photographs)
+        self.size, self.halvings = (height, width), halvings
         self.teacher, self.kept, self.photographs = teacher, kept, photographs
 
     def view(self, number: int) -> Sample:

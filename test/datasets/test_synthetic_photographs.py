@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from semi_smd_ros.datasets.sample import DataError
 from semi_smd_ros.datasets.synthetic import Photographs, SyntheticFrame, ddad_like_rig, render_sequence
 from semi_smd_ros.datasets.synthetic import photographs as module
+from semi_smd_ros.datasets.synthetic import primitives as prim
+from semi_smd_ros.datasets.synthetic.photographed import _draws
 from semi_smd_ros.training.samples import render_sample, shows_photographs
 
 SEED = 9  # a scene by day
@@ -85,10 +88,28 @@ def test_what_does_not_tile_is_blended_over_its_edges(tmp_path: Path) -> None:
     picture(tmp_path / 'snow' / 'even.png', np.random.default_rng(0).integers(90, 110, (256, 256, 3), dtype=np.uint8))
     read = Photographs.read(tmp_path)
     finest = read.texels_t3.reshape(2, -1, 3)[:, : module.SIDE**2].reshape(2, module.SIDE, module.SIDE, 3).int()
-    edges = (finest[:, :, 0] - finest[:, :, -1]).abs().float().mean((1, 2))
-    rows = (finest[:, 0] - finest[:, -1]).abs().float().mean((1, 2))
-    assert edges.max() < 12
-    assert rows.max() < 12
+    tiled = finest.repeat(1, 2, 2, 1)
+    steps = [
+        (tiled[:, 1:] - tiled[:, :-1]).abs().amax((1, 2, 3)),
+        (tiled[:, :, 1:] - tiled[:, :, :-1]).abs().amax((1, 2, 3)),
+    ]
+    assert torch.stack(steps).amax(0)[0] < 8  # the ramp, which ends at more than ten times what it begins with
+    assert torch.equal(finest[1], finest[1].clamp(80, 120))  # and what tiles stays as it is
+
+
+def test_draws_have_nothing_in_common() -> None:
+    """Of primitives that wear nearly the same picture, all sizes, strengths and hues are seen."""
+    generator = torch.Generator().manual_seed(0)
+    colour = tuple(torch.rand(200_000, generator=generator) for _ in range(3))
+    hits = SimpleNamespace(colour=colour, salt=1000 * torch.rand(200_000, generator=generator))
+    draws = torch.stack(_draws(hits, prim.FOLIAGE))  # type: ignore[arg-type]
+    correlation = torch.corrcoef(draws) - torch.eye(len(draws))
+    assert correlation.abs().max() < 0.02
+    alike = draws[:, (draws[2] > 0.5) & (draws[2] < 0.52)]
+    assert alike.shape[1] > 3000
+    for other in (0, 1, 3, 4):
+        counts = torch.histc(alike[other], 20, 0.0, 1.0)
+        assert counts.min() > 0.7 * counts.mean()
 
 
 @pytest.fixture(scope='module')

@@ -93,8 +93,12 @@ def test_a_rendered_view_is_what_its_number_says_and_old_ones_go(
     for number in (1, 0, 2, 3, 4, 5):
         fresh.view(number)
     assert rendered == [FIRST_TRAINING_SEED + number for number in range(6)]
-    kept = [int(path.stem) - FIRST_TRAINING_SEED for path in pool.stored_samples(tmp_path / '64x96')]
+    kept = [
+        int(path.stem) - FIRST_TRAINING_SEED
+        for path in pool.stored_samples(pool.frames_folder(tmp_path, *SIZE, 'a folder'))
+    ]
     assert kept == [0, 3, 4, 5]
+    assert not (tmp_path / '64x96').exists()  # where runs without photographs keep theirs
 
 
 def test_a_taught_view_has_labels_and_no_truth(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ _KEPT = 0.2  # share of primitives that keep the noise
 _KEPT_PLAIN = 0.4
 _SMALL_M = 0.4  # half size below which plain things keep theirs
 _LARGER, _DEPTH = 5.3, 0.45  # a second look at the same picture, so many times larger and so strong, hides the tiles
+_ALBEDO = (0.005, 0.95)
 _MARK = 0.35  # |log| of light over the ground's own at which it is paint, a crack or a window, and stays
-_DRAWS = 5
+_FACTORS = (7919.0, 104729.0, 15485.863, 611953.0, 27644.437)  # of the seed: draws that have nothing in common
 
 
 def photographed(kind: int, plain: Surface, hits: Hits, photographs: Photographs) -> Surface:
@@ -58,7 +59,7 @@ def _draws(hits: Hits, kind: int) -> list[torch.Tensor]:
     seed = (red * 9137.31 + green * 5779.7 + blue * 3343.9 + 0.137).frac()
     if kind not in GROUND:
         seed = (seed + hits.salt.double() * 0.618034).frac()
-    return [((seed * 7919.0 * (k + 1)) % 1.0).float() for k in range(_DRAWS)]
+    return [(seed * factor % 1.0).float() for factor in _FACTORS]
 
 
 def _picture(
@@ -107,10 +108,8 @@ def _covered(
     grey = (ratio @ torch.tensor(LUMINANCE, device=ratio.device))[:, None]
     colour = mix(hits.colour, hits.colour2, torch.full_like(own, 0.5)) if kind == prim.GRASS else hits.colour
     hue = (own * (0.8 if kind == prim.FOLIAGE else 1.0))[:, None]
-    base = torch.lerp(
-        torch.stack(colour, 1), _light(colour)[:, None] * photographs.tints_k3.to(own.device)[number], hue
-    )
-    red, green, blue = (base * torch.lerp(grey, ratio, hue).clamp(0.05, 5.0)).unbind(1)
+    base = torch.lerp(torch.stack(colour, 1), _light(colour)[:, None] * photographs.tints_k3[number], hue)
+    red, green, blue = (base * torch.lerp(grey, ratio, hue)).clamp(*_ALBEDO).unbind(1)
     return wet((red, green, blue), hits) if kind in GROUND else (red, green, blue)
 
 
@@ -137,8 +136,8 @@ def _house(plain: Surface, hits: Hits, photographs: Photographs, draws: list[tor
     """Some houses are photographs altogether, with the windows of these."""
     u, v, upright = wall_uv(hits)
     number, side = _picture(*WHOLE_HOUSES, photographs, draws[4], draws[3])
-    light = (0.12 + 0.3 * draws[1])[:, None] * photographs.tints_k3.to(u.device)[number]
-    red, green, blue = (photographs.ratios(number, u, -v, side, hits.footprint) * light).clamp(0.005, 0.95).unbind(1)
+    light = (0.12 + 0.3 * draws[1])[:, None] * photographs.tints_k3[number]
+    red, green, blue = (photographs.ratios(number, u, -v, side, hits.footprint) * light).clamp(*_ALBEDO).unbind(1)
     whole = (draws[2] > 0.6).float() * upright
     gloss = None if plain.gloss is None else plain.gloss * (1.0 - whole)
     glow = None

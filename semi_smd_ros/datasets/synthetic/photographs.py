@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,6 +48,10 @@ class Photographs:
         """
         return _read(folder.resolve())
 
+    def to(self, device: torch.device) -> Photographs:
+        """The same on a device."""
+        return replace(self, texels_t3=self.texels_t3.to(device), tints_k3=self.tints_k3.to(device))
+
     def kinds(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Those of `wanted` that the folder has."""
         return tuple(kind for kind in wanted if self.numbers.get(kind))
@@ -67,13 +72,24 @@ class Photographs:
         first = number * _texels_each() + ((SIDE * SIDE - side * side) * 4) // 3
         ix, iy = x0.to(torch.int64) % side, y0.to(torch.int64) % side
         jx, jy = (ix + 1) % side, (iy + 1) % side
-        texels = self.texels_t3.to(u.device)
         corner = [
-            texels.index_select(0, first + row * side + column).float() for row in (iy, jy) for column in (ix, jx)
+            self.texels_t3.index_select(0, first + row * side + column).float()
+            for row in (iy, jy)
+            for column in (ix, jx)
         ]
         top, bottom = (torch.lerp(corner[i], corner[i + 1], across) for i in (0, 2))
         root = torch.lerp(top, bottom, down) / _STORED
         return root * root
+
+
+def fingerprint(folder: Path) -> str:
+    """Eight characters that change with the names and sizes of a folder's photographs; see `Photographs.read`."""
+    told = [f'{path.relative_to(folder)} {path.stat().st_size}' for kind in KINDS for path in _pictures(folder, kind)]
+    return hashlib.sha256('\n'.join(told).encode()).hexdigest()[:8]
+
+
+def _pictures(folder: Path, kind: str) -> list[Path]:
+    return sorted(path for path in (folder / kind).glob('*') if path.suffix.lower() in SUFFIXES)
 
 
 def _texels_each() -> int:
@@ -86,7 +102,7 @@ def _read(folder: Path) -> Photographs:
     tints: list[np.ndarray] = []
     numbers: dict[str, tuple[int, ...]] = {}
     for kind in KINDS:
-        paths = sorted(path for path in (folder / kind).glob('*') if path.suffix.lower() in SUFFIXES)
+        paths = _pictures(folder, kind)
         numbers[kind] = tuple(range(len(tints), len(tints) + len(paths)))
         for path in paths:
             levels, tint = _texture(path)
@@ -109,15 +125,14 @@ def _texture(path: Path) -> tuple[np.ndarray, np.ndarray]:
     side = min(image.shape[:2])
     image = cv2.resize(image[:side, :side, ::-1], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     linear = (image.astype(np.float32) / 255.0) ** _GAMMA + _BLACK
-    if any(_seam(linear, axis) > _SEAM for axis in (0, 1)):
-        # Its own middle, moved to the edges, continues over them.
-        ramp = np.clip((0.5 - np.abs(np.linspace(-0.5, 0.5, SIDE))) / _BLEND, 0.0, 1.0).astype(np.float32)
-        kept = np.minimum(ramp[:, None], ramp)[..., None]
-        linear = kept * linear + (1 - kept) * np.roll(linear, (SIDE // 2, SIDE // 2), (0, 1))
+    ramp = np.clip((0.5 - np.abs(np.linspace(-0.5, 0.5, SIDE))) / _BLEND, 0.0, 1.0).astype(np.float32)
+    for axis, kept in enumerate((ramp[:, None, None], ramp[None, :, None])):
+        if _seam(linear, axis) > _SEAM:  # its own middle, moved to the edges, continues over them
+            linear = kept * linear + (1 - kept) * np.roll(linear, SIDE // 2, axis)
     mean = linear.mean(axis=(0, 1))
     ratio, levels = linear / mean, []
     for _ in range(LEVELS):
-        levels.append(np.clip(np.sqrt(ratio) * _STORED, 0, 255).astype(np.uint8).reshape(-1, 3))
+        levels.append(np.clip(np.sqrt(ratio) * _STORED + 0.5, 0, 255).astype(np.uint8).reshape(-1, 3))
         ratio = cv2.resize(ratio, (ratio.shape[1] // 2, ratio.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return np.concatenate(levels), (mean / (mean @ np.array(LUMINANCE))).astype(np.float32)
 

@@ -115,6 +115,7 @@ def render_batch(
     frames: int = 2,
     rate_hz: float = 10.0,
     device: str = 'cpu',
+    photographs: Photographs | None = None,
 ) -> list[list[SyntheticFrame]]:
     """Render the sequences of many scenes in few large tensor operations, as a GPU likes them: one list per scene.
 
@@ -125,17 +126,20 @@ def render_batch(
     Args:
         scenes: seeds, or plans made from seeds beforehand.
         rigs: the rig of each scene; numbers of cameras may differ, the size of the pictures may not.
-        frames, rate_hz, device: as for `render_sequence`.
+        frames, rate_hz, device, photographs: as for `render_sequence`.
 
     Raises:
         ValueError: frames or rate out of range, or sizes that differ.
     """
     if len(scenes) != len(rigs) or not scenes:
         raise ValueError(f'got {len(scenes)} scenes and {len(rigs)} rigs, expected as many of each and at least one')
-    return render_prepared([prepare(s, r, frames, rate_hz) for s, r in zip(scenes, rigs, strict=True)], device)
+    prepared = [prepare(s, r, frames, rate_hz) for s, r in zip(scenes, rigs, strict=True)]
+    return render_prepared(prepared, device, photographs)
 
 
-def render_prepared(prepared: Sequence[Sequence[Setup]], device: str = 'cpu') -> list[list[SyntheticFrame]]:
+def render_prepared(
+    prepared: Sequence[Sequence[Setup]], device: str = 'cpu', photographs: Photographs | None = None
+) -> list[list[SyntheticFrame]]:
     """The sequences that `prepare` made, rendered as by `render_batch`: one list of frames for each.
 
     At most VIEWS_AT_ONCE views of 192x320 pixels, or as many pixels in other sizes, are rendered together (one frame
@@ -148,7 +152,7 @@ def render_prepared(prepared: Sequence[Sequence[Setup]], device: str = 'cpu') ->
     done: list[SyntheticFrame] = []
     with _rendering():
         for group in _groups(setups):
-            done += _frames(group, torch.device(device))
+            done += _frames(group, torch.device(device), photographs)
     frames = iter(done)
     return [[next(frames) for _ in sequence] for sequence in prepared]
 

@@ -161,7 +161,7 @@ class Instants:
             sun_maps=shadow_maps(prims, spans, suns, middles, _SUN_SPAN_M, _SUN_TEXELS),
             sky_maps=sky_maps,
             lamps=LampMaps([instant.lamps for instant in instants], device),
-            photographs=photographs,
+            photographs=None if photographs is None else photographs.to(device),
         )
         return Instants(
             prims=prims,
