@@ -93,7 +93,8 @@ class SemiSmdNetwork(nn.Module):
 
     def forward(self, inputs: NetworkInput) -> NetworkOutput:
         pose, batch = inputs.base_T_cam_bn44, inputs.images_bn3hw.shape[0]
-        rays_16, valid_bn = self.rays(inputs, FEATURE_STRIDE), inputs.camera_valid_bn > 0.5
+        rays_4, rays_8, rays_16 = (self.rays(inputs, stride) for stride in (4, 8, FEATURE_STRIDE))
+        valid_bn = inputs.camera_valid_bn > 0.5
         past = recall(
             inputs.memory_bnchw, inputs.memory_valid_b, valid_bn, pose, self.config.widths[2], self.config.match_width
         )
@@ -111,8 +112,9 @@ class SemiSmdNetwork(nn.Module):
             self.rays(inputs, KEY_STRIDE),
             sees_bnn=self.neighbours(inputs) & valid_bn[:, None, :],
         )
-        swept, lines_bnshw, sweep = self.sweep_depths(inputs, pyramid, coarse, motion, ground_b3, past)
-        ground_8, ground_4 = (self.rays(inputs, stride).ground_channels(ground_b3).flatten(0, 1) for stride in (8, 4))
+        log_ground_8 = rays_8.log_ground_depth(ground_b3)
+        swept, lines_bnshw, sweep = self.sweep_depths(inputs, pyramid, coarse, motion, rays_4, log_ground_8, past)
+        ground_8, ground_4 = (rays.ground_channels(ground_b3).flatten(0, 1) for rays in (rays_8, rays_4))
         decoded = self.decoder(fused_bnchw.flatten(0, 1), cue_bn3hw.flatten(0, 1), pyramid, ground_8, ground_4, swept)
         ground_weight, offset, sky_logit, log_error, semantic_logit = (
             split_cameras(prediction, batch) for prediction in self.heads(decoded)
@@ -196,7 +198,8 @@ class SemiSmdNetwork(nn.Module):
         pyramid: list[Tensor],
         coarse: CoarseOutput,
         motion: Motion,
-        ground_b3: Tensor,
+        rays_4: RayGrid,
+        log_ground_8_bnhw: Tensor,
         past: Memory,
     ) -> tuple[Tensor | None, Tensor, Sweep | None]:
         """Motion stereo with t-1: what the decoder adds at stride 8, features to remember (B,N,16S,h,w), the sweep."""
@@ -209,8 +212,8 @@ class SemiSmdNetwork(nn.Module):
             past.usable_bn,
             coarse.log_depth_bnhw,
             pyramid[1],
-            self.rays(inputs, plane_sweep.FINE),
-            self.rays(inputs, plane_sweep.STRIDE).log_ground_depth(ground_b3),
+            rays_4,
+            log_ground_8_bnhw,
             inputs.intrinsics_bn33,
             motion.of_cameras.detach(),
         )
