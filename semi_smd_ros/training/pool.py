@@ -64,8 +64,7 @@ class SamplePool:
     """Draws random samples from a folder that its workers fill. Use as a context manager.
 
     They are rendered at height x width, half of them with `photographs` (a folder, or '') on surfaces, and halved
-    `halvings` times when they are drawn. Process `rank` of `processes`
-    that share the folder renders seeds of its own.
+    `halvings` times when they are drawn. Process `rank` of `processes` that share the folder renders seeds of its own.
     """
 
     def __init__(

@@ -10,13 +10,25 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from semi_smd_ros.cli.main import app
 from semi_smd_ros.datasets.sample import DataError
-from semi_smd_ros.datasets.synthetic import Photographs, SyntheticFrame, ddad_like_rig, render_sequence
+from semi_smd_ros.datasets.synthetic import (
+    Photographs,
+    SyntheticFrame,
+    ddad_like_rig,
+    render_batch,
+    render_sequence,
+)
 from semi_smd_ros.datasets.synthetic import photographs as module
 from semi_smd_ros.datasets.synthetic import primitives as prim
 from semi_smd_ros.datasets.synthetic.photographed import _draws
-from semi_smd_ros.training.samples import render_sample, shows_photographs
+from semi_smd_ros.training.config import TrainConfig
+from semi_smd_ros.training.pool import SamplePool, frames_folder, sample_path
+from semi_smd_ros.training.samples import FIRST_TRAINING_SEED, Sample, render_sample, shows_photographs
+from semi_smd_ros.training.settings import ConfigError
+from semi_smd_ros.training.train import main as train
 
 SEED = 9  # a scene by day
 
@@ -150,3 +162,41 @@ def test_half_of_the_training_scenes_show_them(folder: Path) -> None:
     for seed in (0, 4):
         plain, other = (render_sample(seed, 64, 96, 1, photographs=given) for given in ('', str(folder)))
         assert np.array_equal(plain.images_tnhw3, other.images_tnhw3) != shows_photographs(seed)
+
+
+def test_batches_show_them_too(frames: tuple[SyntheticFrame, SyntheticFrame], folder: Path) -> None:
+    batched = render_batch([SEED], [ddad_like_rig(96, 160)], 1, photographs=Photographs.read(folder))[0][0]
+    change = np.abs(batched.images_nhw3.astype(int) - frames[1].images_nhw3)
+    assert (change > 1).mean() < 1e-3
+
+
+def test_they_are_shown_on_command(folder: Path, tmp_path: Path) -> None:
+    sheets = {}
+    for name, given in (('plain', []), ('shown', ['--photographs', str(folder)])):
+        out = tmp_path / f'{name}.png'
+        arguments = [str(SEED), '--preview', '--sets', '1', '--width', '64', '--height', '48', '--out', str(out)]
+        result = CliRunner().invoke(app, ['synth', *arguments, *given])
+        assert result.exit_code == 0, result.output
+        sheets[name] = cv2.imread(str(out))
+    assert sheets['plain'].shape == sheets['shown'].shape
+    assert not np.array_equal(sheets['plain'], sheets['shown'])
+
+
+def test_training_takes_them_for_rendered_scenes_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"photographs is 'pictures' but data is 'ddad:x'; .* leave them out"):
+        TrainConfig(data='ddad:x', supervision='semi', photographs='pictures')
+    config = tmp_path / 'config.yaml'
+    config.write_text(f'photographs: {tmp_path}\n')
+    with pytest.raises(SystemExit):
+        train([str(config), str(tmp_path / 'run')])
+    assert 'has no photographs' in capsys.readouterr().err
+
+
+def test_renderers_of_a_run_show_them(folder: Path, tmp_path: Path) -> None:
+    seeds = [seed for seed in range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 8) if shows_photographs(seed)]
+    with SamplePool(tmp_path, 64, 96, workers=1, capacity=100, minimum=8, photographs=str(folder)) as pool:
+        pool.draw(np.random.default_rng(0), 1)
+    assert pool.folder == frames_folder(tmp_path, 64, 96, str(folder)) != frames_folder(tmp_path, 64, 96, '')
+    kept = Sample.load(sample_path(pool.folder, seeds[0])).images_tnhw3
+    assert np.array_equal(kept, render_sample(seeds[0], 64, 96, photographs=str(folder)).images_tnhw3)
+    assert not np.array_equal(kept, render_sample(seeds[0], 64, 96).images_tnhw3)

@@ -120,6 +120,21 @@ def test_a_memory_of_nan_does_no_harm_where_it_is_not_valid() -> None:
     assert output.sweep.logit_bndhw.isfinite().all()
 
 
+def test_an_absurd_coarse_depth_stays_finite(network: SemiSmdNetwork) -> None:
+    sweep, inputs = network.sweep, rig_input(network, 2)
+    features = torch.rand(2, sweep.width, HEIGHT // FINE, WIDTH // FINE)
+    known = torch.zeros(2, sweep.first[0].in_channels - len(STEPS) - 2, HEIGHT // 8, WIDTH // 8)
+    for usable in (True, False):
+        added, found = sweep(
+            features, packed(features), torch.full((1, 2), usable), torch.full((1, 2, HEIGHT // 16, WIDTH // 16), 1e4),
+            known, network.rays(inputs, FINE), torch.zeros(1, 2, HEIGHT // 8, WIDTH // 8), inputs.intrinsics_bn33,
+            MOTION[:, None],
+        )  # fmt: skip
+        assert added.isfinite().all()
+        assert found.logit_bndhw.isfinite().all()
+        assert usable or not added.any()
+
+
 def test_loss_is_least_at_the_true_depth() -> None:
     """A distribution shared by the two steps around the truth has less loss than one a step beside it."""
     middle = torch.full((1, 1, 1, 3), 2.0)
