@@ -130,6 +130,8 @@ class TrainConfig:
             )
         if not 0 <= self.average < 1:
             raise ConfigError(f'average is {self.average}; expected 0 (none) up to, not including, 1')
+        if not 0 <= self.losses.relative <= 1:
+            raise ConfigError(f'losses.relative is {self.losses.relative}; expected a share, 0..1')
         if self.validation_scenes < 1:
             raise ConfigError(
                 f'validation_scenes is {self.validation_scenes}; expected 1 or more: which weights are the best is '

@@ -20,6 +20,7 @@ from semi_smd_ros.training.samples import SEMANTIC_STRIDE
 
 THINGS = (5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18)  # pole, light, sign, people and vehicles
 GROUND_RADIUS = 10.0
+STEEPEST = 1.0  # log error beyond which the relative error grows linearly: a depth ten times too large stays bounded
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class LossWeights:
     thing: float = 3.0
     """How much more a pixel of a thing (car, person, pole, ...) weighs in the depth term: few pixels, but what a
     vehicle must not drive into; without it near things come out transparent."""
+    relative: float = 0.75
+    """Share of the relative error in the depth term, the rest being |log(d / true)|: see `depth_error`."""
     gradient: float = 0.5
     confidence: float = 0.1
     sky: float = 0.3
@@ -63,6 +66,17 @@ def thing_weight(labels_bnhw: Tensor, weight: float) -> Tensor:
     is_thing = torch.isin(labels_bnhw, torch.tensor(THINGS, device=labels_bnhw.device))
     full = is_thing.repeat_interleave(SEMANTIC_STRIDE, -1).repeat_interleave(SEMANTIC_STRIDE, -2)
     return 1 + (weight - 1) * full.to(torch.float32)
+
+
+def depth_error(log_error: Tensor, relative: float) -> Tensor:
+    """|log(d / true)|, a share `relative` of it replaced by |d / true - 1|, of `log_error` = log(d / true).
+
+    |log| alone is least at the median of what the depth may be. The relative error is least at a nearer one, the more
+    so the less is known: of two depths equally likely, taking the far one for the near costs more than the reverse.
+    """
+    capped = log_error.clamp(max=STEEPEST)
+    too_large = math.exp(STEEPEST) * (log_error - capped)
+    return torch.lerp(log_error.abs(), capped.expm1().abs() + too_large, relative)
 
 
 def gradient_loss(error_bnhw: Tensor, known_bnhw: Tensor, scales: int = 3) -> Tensor:
@@ -115,7 +129,7 @@ def frame_losses(
         ignore_index=IGNORE_CLASS,
     )
     losses = {
-        'depth': weights.depth * weighted_mean(error.abs(), pixel_weight),
+        'depth': weights.depth * weighted_mean(depth_error(error, weights.relative), pixel_weight),
         'coarse_depth': weights.coarse
         * weights.depth
         * weighted_mean(coarse_error.abs(), cell_centres(pixel_weight, FEATURE_STRIDE)),

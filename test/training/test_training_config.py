@@ -86,6 +86,7 @@ def test_what_the_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ('stages: [{height: 0, width: 320, steps: 1}]', 'stage 0x320: .*positive multiples of 32'),
         ('{supervision: semi, semi_losses: {lidar: 1.0}}', 'semi_losses.lidar is 1.0 but data is synthetic'),
         ('validation_scenes: 0', 'validation_scenes is 0; expected 1 or more'),
+        ('losses: {relative: 1.5}', 'losses.relative is 1.5; expected a share, 0..1'),
         ('pool_capacity: 15', 'pool_capacity is 15 but 16 frame pairs must be there at a time'),
         (
             '{pool_capacity: 20, stages: [{height: 64, width: 96, minutes: 1, batch: 24}]}',

@@ -14,7 +14,14 @@ from training_fixtures import EGO_ROWS, SIZE, flat_ground_sample, small_network
 from semi_smd_ros.network.model import NetworkOutput
 from semi_smd_ros.training.batch import Batch, make_batch
 from semi_smd_ros.training.correspondence import cell_centres, previous_pixels
-from semi_smd_ros.training.losses import LossWeights, frame_losses, ground_error, motion_errors, thing_weight
+from semi_smd_ros.training.losses import (
+    LossWeights,
+    depth_error,
+    frame_losses,
+    ground_error,
+    motion_errors,
+    thing_weight,
+)
 from semi_smd_ros.training.objective import run_sequence, supervised_losses
 
 
@@ -44,8 +51,8 @@ def perfect_output(batch: Batch) -> NetworkOutput:
     )
 
 
-def losses_of(output: NetworkOutput, batch: Batch) -> dict[str, float]:
-    terms = frame_losses(output, batch, 1, LossWeights(), has_memory=True)
+def losses_of(output: NetworkOutput, batch: Batch, weights: LossWeights = LossWeights()) -> dict[str, float]:
+    terms = frame_losses(output, batch, 1, weights, has_memory=True)
     return {name: float(value) for name, value in terms.items()}
 
 
@@ -85,14 +92,37 @@ def test_ground_error_is_the_mean_height_error_ten_metres_around() -> None:
     assert float(ground_error(truth + torch.tensor([0.03, 0, 0]), truth)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_wrong_depth_costs_its_log_error_and_the_sky_is_left_out(batch: Batch) -> None:
+@pytest.mark.parametrize(('relative', 'expected'), [(0.0, 0.3), (1.0, np.expm1(0.3)), (0.5, 0.15 + np.expm1(0.3) / 2)])
+def test_a_wrong_depth_costs_its_error_and_the_sky_is_left_out(batch: Batch, relative: float, expected: float) -> None:
     output = perfect_output(batch)
     shifted = replace(output, log_depth_bnhw=output.log_depth_bnhw + 0.3)
-    losses = losses_of(shifted, batch)
-    assert losses['depth'] == pytest.approx(0.3, abs=1e-4)
+    losses = losses_of(shifted, batch, LossWeights(relative=relative))
+    assert losses['depth'] == pytest.approx(expected, abs=1e-4)
     assert losses['gradient'] == pytest.approx(0, abs=1e-4)
     sky = torch.where(torch.isposinf(batch.depth_tbnhw[1]), 9.0, output.log_depth_bnhw)
     assert losses_of(replace(output, log_depth_bnhw=sky), batch)['depth'] == pytest.approx(0, abs=1e-5)
+
+
+def test_relative_error_is_that_of_the_depth_and_bounded_in_slope() -> None:
+    ratio = torch.tensor([0.1, 0.5, 1.0, 1.25, 2.0], dtype=torch.float64)
+    assert torch.allclose(depth_error(ratio.log(), 1.0), (ratio - 1).abs())
+    log_error = torch.tensor([5.0, 50.0], dtype=torch.float64, requires_grad=True)
+    depth_error(log_error, 1.0).sum().backward()
+    assert log_error.grad is not None
+    assert torch.allclose(log_error.grad, torch.full((2,), np.e, dtype=torch.float64))
+
+
+def test_what_is_not_known_comes_out_nearer_the_more_so_the_less_is_known() -> None:
+    guesses = torch.linspace(-1, 1, 2001, dtype=torch.float64)
+    best = []
+    for spread in (0.01, 0.2, 0.5):
+        truth = torch.distributions.Laplace(0.0, spread).icdf(torch.linspace(0.0005, 0.9995, 1000)).double()
+        cost = depth_error(guesses[:, None] - truth, 0.75).mean(1)
+        best.append(float(guesses[cost.argmin()]))
+        assert abs(float(guesses[depth_error(guesses[:, None] - truth, 0.0).mean(1).argmin()])) < 0.01
+    assert -0.01 < best[0] <= 0
+    assert -0.06 < best[1] < -0.02
+    assert -0.4 < best[2] < -0.1
 
 
 def test_pixels_of_things_weigh_more(batch: Batch) -> None:
@@ -105,9 +135,10 @@ def test_pixels_of_things_weigh_more(batch: Batch) -> None:
     wrong_at_left = output.log_depth_bnhw.clone()
     wrong_at_left[..., :48] += 0.3
     spoilt = replace(output, log_depth_bnhw=wrong_at_left)
-    assert losses_of(spoilt, batch)['depth'] == pytest.approx(0.15, abs=1e-3)
+    logarithm = LossWeights(relative=0.0)
+    assert losses_of(spoilt, batch, logarithm)['depth'] == pytest.approx(0.15, abs=1e-3)
     batch.semantics_tbnhw[1][..., 12:] = 13
-    assert losses_of(spoilt, batch)['depth'] == pytest.approx(0.075, abs=1e-3)
+    assert losses_of(spoilt, batch, logarithm)['depth'] == pytest.approx(0.075, abs=1e-3)
 
 
 def test_ego_vehicle_and_missing_cameras_stay_out_of_every_dense_loss(batch: Batch) -> None:
