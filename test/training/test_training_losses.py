@@ -24,6 +24,8 @@ from semi_smd_ros.training.losses import (
 )
 from semi_smd_ros.training.objective import run_sequence, supervised_losses
 
+DEFAULT = LossWeights()
+
 
 @pytest.fixture
 def batch() -> Batch:
@@ -51,7 +53,7 @@ def perfect_output(batch: Batch) -> NetworkOutput:
     )
 
 
-def losses_of(output: NetworkOutput, batch: Batch, weights: LossWeights = LossWeights()) -> dict[str, float]:
+def losses_of(output: NetworkOutput, batch: Batch, weights: LossWeights = DEFAULT) -> dict[str, float]:
     terms = frame_losses(output, batch, 1, weights, has_memory=True)
     return {name: float(value) for name, value in terms.items()}
 
