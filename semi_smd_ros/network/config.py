@@ -20,7 +20,7 @@ ENCODERS = ('residual', *RESNET_BLOCKS, *EFFICIENTNETS)
 FUSIONS = ('unified', 'separate')
 POSES = ('joint', 'per_camera')
 SOURCES = ('neighbours', 'memory', 'semantics')
-ADDED = {'temporal_depth': True, 'pose': 'joint', 'joint_ground': True, 'sweep_width': 0}
+ADDED = {'temporal_depth': True, 'pose': 'joint', 'joint_ground': True, 'sweep_width': 0, 'edge_width': 0}
 """Entries that configs of earlier checkpoints lack, and what they mean there."""
 MEMORY_HEADER = 5  # channels of the memory before the features: valid flag, ground plane (3), log depth
 
@@ -60,6 +60,8 @@ class NetworkConfig:
     """Channels of the features matched with t-1; 0 leaves out matching, ego-motion and triangulation."""
     sweep_width: int = 8
     """Channels of the features at stride 4 that motion stereo compares with t-1; 0 leaves it out."""
+    edge_width: int = 12
+    """Channels at stride 2 that sharpen the dense predictions; 0 leaves that out."""
     temporal_depth: bool = True
     """False, for ablations: depth and ground are told from one instant alone, and matching with t-1 serves ego-motion
     alone; `attends_to` must then be without memory."""
@@ -103,7 +105,11 @@ class NetworkConfig:
             raise ValueError(f'attends_to {list(self.attends_to)}: expected each of {", ".join(SOURCES)} at most once')
         if not self.temporal_depth and 'memory' in self.attends_to:
             raise ValueError(f'temporal_depth is off but attends_to is {list(self.attends_to)}; leave memory out of it')
-        for name, number in (('match_width', self.match_width), ('sweep_width', self.sweep_width)):
+        for name, number in (
+            ('match_width', self.match_width),
+            ('sweep_width', self.sweep_width),
+            ('edge_width', self.edge_width),
+        ):
             if number < 0:
                 raise ValueError(f'{name} {number}: expected 0 (without) or more')
         if self.sweep_width and not (self.match_width and self.temporal_depth):
@@ -189,5 +195,6 @@ CONFIGS: dict[str, NetworkConfig] = {
         attention_heads=2,
         match_width=0,
         sweep_width=0,
+        edge_width=0,
     ),
 }

@@ -34,8 +34,9 @@ STAGES = (
 )
 SCALES = {'efficientnet_lite0': (1.0, 1.0), 'efficientnet_lite1': (1.0, 1.1), 'efficientnet_lite2': (1.1, 1.2)}
 """Factors of width and depth."""
-TAPS = (1, 2, 4, 6)
-"""Stages that end strides 4, 8, 16 and 32."""
+TAPS = (0, 1, 2, 4, 6)
+"""Stages that end strides 2, 4, 8, 16 and 32."""
+UP_TO_8 = TAPS[2]
 UNUSED = ('_conv_head.', '_bn1.', '_fc.')  # what follows the last stage in a published file
 
 
@@ -72,7 +73,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Normalised RGB (M,3,H,W) to features at strides 4, 8, 16 and 32, of `widths` channels each."""
+    """Normalised RGB (M,3,H,W) to features at strides 2, 4, 8, 16 and 32, of `widths` channels each."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -107,7 +108,7 @@ class EfficientNetLite(nn.Module):
         What real pictures taught must survive training on rendered ones: their edges and textures differ most.
         """
         self.keeps_statistics = True
-        for part in (self.stem, *self.stages[: TAPS[1] + 1]):
+        for part in (self.stem, *self.stages[: UP_TO_8 + 1]):
             part.requires_grad_(False)
         self.train(self.training)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder shared by all cameras: RGB, and geometry channels at stride 2, to features at strides 4, 8 and 16.
+"""The encoder shared by all cameras: RGB, and geometry channels at stride 2, to features at strides 2, 4, 8 and 16.
 
 The geometry channels join after the stem, or after the whole of a pretrained encoder: they are smooth, so full
 resolution would only cost time, and weights that were trained on RGB alone keep seeing what they know.
@@ -56,6 +56,7 @@ class ResidualEncoder(nn.Module):
         if config.sees_images:
             self.stem = nn.Sequential(conv_norm(3, config.stem_width, stride=2), nn.ReLU())
             inputs += config.stem_width
+        self.width_at_2 = inputs
         stages = []
         for width, blocks in zip(config.widths, config.blocks, strict=True):
             stages.append(
@@ -66,13 +67,13 @@ class ResidualEncoder(nn.Module):
             inputs = width
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, rgb_m3hw: Tensor | None, cue_mchw: Tensor) -> list[Tensor]:
-        feature = cue_mchw if rgb_m3hw is None else torch.cat((self.stem(rgb_m3hw), cue_mchw), dim=1)
+    def forward(self, rgb_m3hw: Tensor | None, cue_mchw: Tensor) -> tuple[Tensor, list[Tensor]]:
+        at_2 = feature = cue_mchw if rgb_m3hw is None else torch.cat((self.stem(rgb_m3hw), cue_mchw), dim=1)
         pyramid = []
         for stage in self.stages:
             feature = stage(feature)
             pyramid.append(feature)
-        return pyramid
+        return at_2, pyramid
 
 
 class BasicBlock(nn.Module):
@@ -108,12 +109,13 @@ class ResNetEncoder(nn.Module):
             layers.append(nn.Sequential(first, *(BasicBlock(width, width, stride=1) for _ in range(count - 1))))
             inputs = width
         self.layer1, self.layer2, self.layer3 = layers
+        self.width_at_2 = 64
 
-    def forward(self, rgb_m3hw: Tensor, cue_mchw: Tensor) -> list[Tensor]:
+    def forward(self, rgb_m3hw: Tensor, cue_mchw: Tensor) -> tuple[Tensor, list[Tensor]]:
         stem = functional.relu(self.bn1(self.conv1(rgb_m3hw)) + self.cues(cue_mchw))
         at_4 = self.layer1(functional.max_pool2d(stem, 3, 2, 1))
         at_8 = self.layer2(at_4)
-        return [at_4, at_8, self.layer3(at_8)]
+        return stem, [at_4, at_8, self.layer3(at_8)]
 
     def load_imagenet(self, path: Path) -> None:
         """Load published ImageNet weights with torchvision's names from .safetensors.
@@ -142,21 +144,22 @@ class EfficientNetEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.backbone = EfficientNetLite(config.encoder)
-        *widths, at_32 = self.backbone.widths
+        self.width_at_2, *widths, at_32 = self.backbone.widths
         pairs = zip(widths, config.widths, strict=True)
         self.join = nn.ModuleList(conv_norm(own + PIXEL_CHANNELS, width, kernel=1) for own, width in pairs)
         self.from_32 = conv_norm(at_32, config.widths[2], kernel=1)
         refine = zip(config.widths, config.blocks, strict=True)
         self.refine = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(n))) for width, n in refine)
 
-    def forward(self, rgb_m3hw: Tensor, cue_mchw: Tensor) -> list[Tensor]:
-        *features, at_32 = self.backbone(rgb_m3hw)
+    def forward(self, rgb_m3hw: Tensor, cue_mchw: Tensor) -> tuple[Tensor, list[Tensor]]:
+        at_2, *features, at_32 = self.backbone(rgb_m3hw)
         joined = []
         for feature, join in zip(features, self.join, strict=True):
             cue_mchw = functional.avg_pool2d(cue_mchw, 2)
             joined.append(join(torch.cat((feature, cue_mchw), dim=1)))
         joined[-1] = joined[-1] + functional.interpolate(self.from_32(at_32), scale_factor=2.0, mode='bilinear')
-        return [refine(functional.relu(feature)) for feature, refine in zip(joined, self.refine, strict=True)]
+        refined = zip(joined, self.refine, strict=True)
+        return at_2, [refine(functional.relu(feature)) for feature, refine in refined]
 
     def load_imagenet(self, path: Path) -> None:
         """Load published weights; see `EfficientNetLite.load_imagenet`."""
@@ -171,9 +174,11 @@ Encoder = ResidualEncoder | ResNetEncoder | EfficientNetEncoder
 
 
 def make_encoder(config: NetworkConfig) -> Encoder:
-    """The encoder that the config names; called with (rgb, cues), it returns features at strides 4, 8 and 16.
+    """The encoder that the config names; called with (rgb, cues), it returns features at stride 2, and a list of
+    those at strides 4, 8 and 16.
 
-    `normalisation` is the mean and the standard deviation per channel of the RGB that it expects.
+    `width_at_2` is the number of channels at stride 2, `normalisation` the mean and the standard deviation per channel
+    of the RGB that it expects.
     """
     if config.encoder in EFFICIENTNETS:
         return EfficientNetEncoder(config)

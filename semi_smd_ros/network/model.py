@@ -13,6 +13,7 @@ from semi_smd_ros.network import geometry, plane_sweep
 from semi_smd_ros.network.coarse import CoarseHeads, CoarseOutput
 from semi_smd_ros.network.config import FEATURE_STRIDE, KEY_STRIDE, NetworkConfig
 from semi_smd_ros.network.decoder import Decoder
+from semi_smd_ros.network.edges import Edges
 from semi_smd_ros.network.ego_motion import EgoMotionHead, Motion, seen_rays
 from semi_smd_ros.network.encoder import CUE_STRIDE, make_encoder
 from semi_smd_ros.network.fusion import Fusion
@@ -89,6 +90,8 @@ class SemiSmdNetwork(nn.Module):
             self.sweep = PlaneSweep(config)
         self.fusion = Fusion(config)
         self.decoder = Decoder(config)
+        if config.edge_width:
+            self.edges = Edges(config, self.encoder.width_at_2)
         self.heads = DenseHeads(config)
 
     def forward(self, inputs: NetworkInput) -> NetworkOutput:
@@ -99,7 +102,7 @@ class SemiSmdNetwork(nn.Module):
             inputs.memory_bnchw, inputs.memory_valid_b, valid_bn, pose, self.config.widths[2], self.config.match_width
         )
 
-        pyramid = self.encode(inputs, valid_bn)
+        at_2, pyramid = self.encode(inputs, valid_bn)
         feature_bnchw = split_cameras(pyramid[2], batch)
         coarse = self.coarse(feature_bnchw, rays_16.log_ground_depth())
         ground_b3 = self.ground_of(coarse, rays_16, valid_bn, past)
@@ -116,8 +119,9 @@ class SemiSmdNetwork(nn.Module):
         swept, lines_bnshw, sweep = self.sweep_depths(inputs, pyramid, coarse, motion, rays_4, log_ground_8, past)
         ground_8, ground_4 = (rays.ground_channels(ground_b3).flatten(0, 1) for rays in (rays_8, rays_4))
         decoded = self.decoder(fused_bnchw.flatten(0, 1), cue_bn3hw.flatten(0, 1), pyramid, ground_8, ground_4, swept)
+        sharper = self.edges(decoded, at_2) if self.config.edge_width else None
         ground_weight, offset, sky_logit, log_error, semantic_logit = (
-            split_cameras(prediction, batch) for prediction in self.heads(decoded)
+            split_cameras(prediction, batch) for prediction in self.heads(decoded, sharper)
         )
         return NetworkOutput(
             log_depth_bnhw=offset + ground_weight * self.rays(inputs, 1).log_ground_depth(ground_b3),
@@ -147,8 +151,11 @@ class SemiSmdNetwork(nn.Module):
         width, margin = inputs.images_bn3hw.shape[-1], math.radians(self.config.neighbour_margin_deg)
         return geometry.neighbour_mask(inputs.intrinsics_bn33, inputs.base_T_cam_bn44, width, margin)
 
-    def encode(self, inputs: NetworkInput, valid_bn: Tensor) -> list[Tensor]:
-        """Features at strides 4, 8 and 16. A missing camera is a grey picture, whatever its buffer holds."""
+    def encode(self, inputs: NetworkInput, valid_bn: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features at stride 2, and those at strides 4, 8 and 16.
+
+        A missing camera is a grey picture, whatever its buffer holds.
+        """
         rays = self.rays(inputs, CUE_STRIDE)
         cues = geometry.pixel_channels(rays, inputs.intrinsics_bn33, inputs.base_T_cam_bn44).flatten(0, 1)
         if not self.config.sees_images:

@@ -15,26 +15,29 @@ from semi_smd_ros.training.teachers.pseudo_labels import PseudoLabels
 
 logger = logging.getLogger(__name__)
 
+LATER_PARTS = {'sweep_width': 'sweep', 'edge_width': 'edges'}
+"""Parts that checkpoints of before them lack, by the entry of the config that is 0 there."""
+
 
 def begin_with_checkpoint(network: SemiSmdNetwork, checkpoint: Path) -> str:
     """Load all its weights; returns what the card says of it. Raises CheckpointError for those of another network.
 
-    One without motion stereo may begin a network with it: that part begins untrained, and adds nothing at first.
+    One without a part of LATER_PARTS may begin a network with it: that part begins untrained and adds nothing at first.
     """
     given, card = load_checkpoint(checkpoint)
     theirs, ours = given.config.to_dict(), network.config.to_dict()
-    added = ours['sweep_width'] and not theirs['sweep_width']
-    if added:
-        theirs['sweep_width'] = ours['sweep_width']
+    added = [(width, part) for width, part in LATER_PARTS.items() if ours[width] and not theirs[width]]
+    theirs.update((width, ours[width]) for width, _ in added)
     if theirs != ours:
         differing = ', '.join(
             f'{name} {theirs[name]} (here {ours[name]})' for name in ours if theirs[name] != ours[name]
         )
         raise CheckpointError(f'{checkpoint}: of another network: {differing}; choose its config')
-    untrained = {f'sweep.{name}': value for name, value in network.sweep.state_dict().items()} if added else {}
+    prefixes = tuple(f'{part}.' for _, part in added)
+    untrained = {name: value for name, value in network.state_dict().items() if name.startswith(prefixes)}
     network.load_state_dict({**untrained, **given.state_dict()})
-    if added:
-        logger.info('%s has no motion stereo; that part begins untrained', checkpoint.name)
+    for width, part in added:
+        logger.info('%s has no %s (%s 0); that part begins untrained', checkpoint.name, part, width)
     return f'begun with {checkpoint.name}, trained on: {card["trained_on"]}'
 
 

@@ -51,7 +51,8 @@ def load_state(path: Path, network: nn.Module, averaged: nn.Module, optimizer: t
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f'{path}: not the state of a run of this network: {error}; resume with the config that began the run (one '
-            'of before motion stereo needs network_changes: {sweep_width: 0}), or choose another folder'
+            'of before motion stereo needs network_changes: {sweep_width: 0, edge_width: 0}, one of before the edges '
+            'edge_width: 0), or choose another folder'
         ) from error
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

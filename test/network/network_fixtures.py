@@ -39,6 +39,9 @@ def seeded_network(seed: int = 0, config: NetworkConfig = SMALL, **changes: obje
         network.coarse.ground.bias.normal_()
         if network.config.sweep_width:
             network.sweep.to_decoder.weight.normal_(std=0.1)
+        if network.config.edge_width:
+            for layer in (network.edges.mixture, network.edges.dense):
+                layer.weight.normal_(std=0.1)
         for _ in range(3):
             network.train()(rig_input(network, 4))
     return network.eval()

@@ -107,4 +107,4 @@ def test_what_cannot_be_combined_is_refused(change: dict[str, object], problem: 
 
 def test_a_checkpoint_from_before_the_switches_still_loads() -> None:
     values = {name: value for name, value in TINY.to_dict().items() if name not in ADDED}
-    assert SemiSmdNetwork(NetworkConfig.from_dict(values)).config == replace(TINY, sweep_width=0)
+    assert SemiSmdNetwork(NetworkConfig.from_dict(values)).config == replace(TINY, sweep_width=0, edge_width=0)

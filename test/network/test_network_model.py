@@ -183,6 +183,7 @@ def test_a_network_without_matching_stands_still_and_keeps_the_contract() -> Non
         ({'attends_to': ('memory', 'radar')}, 'expected each of neighbours, memory, semantics at most once'),
         ({'match_width': -1}, 'expected 0'),
         ({'sweep_width': -1}, 'sweep_width -1: expected 0'),
+        ({'edge_width': -1}, 'edge_width -1: expected 0'),
         ({'match_width': 0}, 'motion stereo needs the ego-motion of matching .match_width 0'),
         ({'encoder': 'resnet18'}, 'resnet18 has widths'),
         ({'encoder': 'resnet18', 'widths': (64, 128, 256), 'blocks': (2, 2, 2), 'sees_images': False}, 'blind'),

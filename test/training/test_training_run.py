@@ -115,12 +115,13 @@ def test_a_run_begins_with_given_weights_of_its_own_network_only(folder: Path, t
     run.start_from(tmp_path / 'given.safetensors')
     for one, other in zip(run.network.state_dict().values(), given.state_dict().values()):
         assert torch.equal(one, other)
-    without = SemiSmdNetwork(replace(NETWORK, sweep_width=0))
-    save_checkpoint(without, tmp_path / 'without.safetensors', card)
-    added = Trainer(CONFIG, NETWORK, folder, '')
-    added.start_from(tmp_path / 'without.safetensors')
-    for name, value in without.state_dict().items():
-        assert torch.equal(added.network.state_dict()[name], value), name
+    for width in ('sweep_width', 'edge_width'):
+        without = SemiSmdNetwork(replace(NETWORK, **{width: 0}))
+        save_checkpoint(without, tmp_path / 'without.safetensors', card)
+        added = Trainer(CONFIG, NETWORK, folder, '')
+        added.start_from(tmp_path / 'without.safetensors')
+        for name, value in without.state_dict().items():
+            assert torch.equal(added.network.state_dict()[name], value), name
     with pytest.raises(CheckpointError, match=r'sweep_width 8 \(here 0\); choose its config'):
         Trainer(CONFIG, replace(NETWORK, sweep_width=0), folder, '').start_from(tmp_path / 'given.safetensors')
     wider = Trainer(CONFIG, replace(NETWORK, stem_width=24), folder, '')
