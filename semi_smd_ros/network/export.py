@@ -36,7 +36,7 @@ DEPTH_MAP = (
 )
 
 
-FP16_SCOPES = ('encoder', 'coarse', 'fusion', 'decoder', 'heads')
+FP16_SCOPES = ('encoder', 'coarse', 'fusion', 'decoder', 'edges', 'heads')
 
 
 def needs_fp32(node: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Semi-SMD network: encoder, ground, matching and motion, fusion, decoder and heads, for rigs of any size."""
+"""The Semi-SMD network: encoder, ground, matching and motion, fusion, decoder, edges, heads; for rigs of any size."""
 
 from __future__ import annotations
 

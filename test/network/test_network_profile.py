@@ -30,7 +30,8 @@ def test_json_holds_figures_that_add_up(monkeypatch: pytest.MonkeyPatch) -> None
     parts = figures['parts']
     for name in ('params_m', 'gflops', 'time_ms'):
         assert sum(part[name] for part in parts.values()) == pytest.approx(figures[name])
-    assert all(parts[part]['time_ms'] > 0 for part in ('encoder', 'fusion', 'matching', 'decoder', 'heads', 'geometry'))
+    timed = ('encoder', 'fusion', 'matching', 'decoder', 'edges', 'heads', 'geometry')
+    assert all(parts[part]['time_ms'] > 0 for part in timed)
     assert figures['fusion_gflops'] == pytest.approx(parts['fusion']['gflops'] + parts['matching']['gflops'])
     assert 0 < figures['fusion_gflops'] < figures['fusion_gflops_separate']
     assert 0 < figures['fusion_time_ms'] < figures['time_ms']
