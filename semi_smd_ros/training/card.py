@@ -6,7 +6,7 @@ from __future__ import annotations
 from semi_smd_ros.network.config import NetworkConfig
 from semi_smd_ros.training.config import TrainConfig
 
-VERSION = '0.8.0'
+VERSION = '0.9.0'
 BLIND = 'geometry channels alone, blind to the pictures; its depth comes from '
 
 
