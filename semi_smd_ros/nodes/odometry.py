@@ -12,7 +12,7 @@ from ..rig import quaternion_from, transform_from
 
 # One standard deviation of a step's error: this share of the motion, plus a floor. Large on purpose: the motion is
 # estimated from two frames and nothing ever corrects the pose. For scale: the shipped model's mean error on held-out
-# synthetic scenes (0.8.0) is 0.07 m for steps of 0.79 m (here: 0.34 m a component) and 0.08 deg (here: 0.57 deg).
+# synthetic scenes (0.9.0) is 0.06 m for steps of 0.79 m (here: 0.34 m a component) and 0.08 deg (here: 0.57 deg).
 RELATIVE_ERROR = 0.3
 TRANSLATION_FLOOR_M = 0.1
 ROTATION_FLOOR_RAD = 0.01

@@ -48,7 +48,7 @@ def test_is_as_large_as_the_published_network(name: str) -> None:
     head = last * 1280 + 2 * 1280 + 1281 * 1000
     assert sum(p.numel() for p in network.parameters()) + head == PUBLISHED[name]
     shapes = [tuple(feature.shape[1:]) for feature in network.eval()(torch.zeros(1, 3, 64, 96))]
-    assert shapes == [(width, 64 // s, 96 // s) for width, s in zip(network.widths, (4, 8, 16, 32))]
+    assert shapes == [(width, 64 // s, 96 // s) for width, s in zip(network.widths, (2, 4, 8, 16, 32))]
 
 
 def test_loads_published_weights(tmp_path: Path) -> None:

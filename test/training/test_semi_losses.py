@@ -227,8 +227,9 @@ def test_confidence_learns_the_size_of_the_error() -> None:
 def network() -> SemiSmdNetwork:
     torch.manual_seed(0)
     network = SemiSmdNetwork(replace(CONFIGS['small'], height=SIZE[0], width=SIZE[1])).train()
-    with torch.no_grad():  # zero before the first step, behind which nothing of motion stereo would learn
-        network.sweep.to_decoder.weight.normal_(std=0.1)
+    with torch.no_grad():  # zero before the first step, behind which nothing of these parts would learn
+        for layer in (network.sweep.to_decoder, network.edges.mixture, network.edges.dense):
+            layer.weight.normal_(std=0.1)
     return network
 
 
